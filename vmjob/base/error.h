@@ -3,9 +3,10 @@
  * Errors as a code and a sentence.
  *
  * A fallible function of vmjob returns 0 (or a useful non-negative number) or a negative errno, and
- * fills the `struct vmj_error` given as its last argument, which may be NULL. The struct is untouched
- * on success, and other outputs are untouched on failure. The text is one sentence for a person: what was
- * wrong, with which value, where, and what to do about it. No allocation, safe in any thread.
+ * fills the `struct vmj_error` given as its last argument, which may be NULL. The struct is
+ * untouched on success, and other outputs are untouched on failure. The text is one sentence for a
+ * person: what was wrong, with which value, where, and what to do about it. No allocation, safe in
+ * any thread.
  */
 #ifndef VMJ_BASE_ERROR_H
 #define VMJ_BASE_ERROR_H
@@ -14,7 +15,8 @@
 
 #define VMJ_ERROR_TEXT_MAX 512
 
-/* Whose mistake it was; decides whether a job fails (user) or a node drains and the job goes elsewhere (host). */
+/* Whose mistake it was; decides whether a job fails (user) or a node drains and the job goes
+ * elsewhere (host). */
 enum vmj_fault {
 	VMJ_FAULT_HOST = 0,
 	VMJ_FAULT_USER,
@@ -26,14 +28,18 @@ struct vmj_error {
 	char text[VMJ_ERROR_TEXT_MAX]; /* always terminated; control characters replaced by '?' */
 };
 
-/* Fill `err` (NULL allowed) and return -code. `code` must be positive; a longer text is cut at a character's edge.
- * The fault is the host's; vmj_fail_user() says that it is the user's. */
-int vmj_fail(struct vmj_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-int vmj_fail_user(struct vmj_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Fill `err` (NULL allowed) and return -code. `code` must be positive; a longer text is cut at a
+ * character's edge. The fault is the host's; vmj_fail_user() says that it is the user's. */
+int vmj_fail(struct vmj_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+int vmj_fail_user(struct vmj_error *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 int vmj_vfail(struct vmj_error *err, enum vmj_fault fault, int code, const char *fmt, va_list ap)
 	__attribute__((format(printf, 4, 0)));
 
-/* Put "prefix: " before the text that is in `err` already (NULL allowed); returns -err->code, or -EIO without err. */
-int vmj_fail_prefix(struct vmj_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Put "prefix: " before the text that is in `err` already (NULL allowed); returns -err->code, or
+ * -EIO without err. */
+int vmj_fail_prefix(struct vmj_error *err, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

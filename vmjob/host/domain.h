@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a guest's record to libvirt's domain XML. Pure; libxml2 writes it, so nothing of a user's
+ * reaches XML unescaped. */
+#ifndef VMJ_HOST_DOMAIN_H
+#define VMJ_HOST_DOMAIN_H
+
+#include <stdbool.h>
+
+#include "vmjob/host/topology.h"
+#include "vmjob/model/guest.h"
+
+struct vmj_domain_spec {
+	const struct vmj_guest *guest;
+	const struct vmj_shape *shape;
+	bool kvm;                          /* else TCG, with a bounded translation cache */
+	const char *cpu;                   /* "host", "max" or a model's name; never NULL */
+	const char *disk;                  /* root overlay (qcow2) over guest->image_path */
+	const char *const *extra_disks;    /* NULL-terminated */
+	const char *seed;                  /* FAT image labelled CIDATA, read-only; NULL: none */
+	const char *console_log;           /* written by virtlogd */
+	const char *bridges[VMJ_NETS_MAX]; /* for each port: bridge's name, or NULL for user-mode */
+	uint16_t host_forward_base;
+};
+
+/* *ret is the caller's. q35, virtio, guest agent channel, pvpanic, optional i6300esb, balloon with
+ * statistics, rng, serial console with log, DAC label of the job's user, on_crash destroy, uuid and
+ * metadata <vmjob:guest job= user=> made from the record. */
+int vmj_domain_xml(const struct vmj_domain_spec *spec, char **ret, struct vmj_error *err);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Images in a directory domain, and the disks made from them.
+ *
+ * Layout (doc/storage.md, version 1), a directory that any number of hosts share:
+ *   PATH/vmjob-domain.json              {"format": "vmjob-domain", "version": 1, "uuid": …, "name":
+ * …} PATH/images/<uid>/<name>/<rev>/     disk.qcow2 (no backing file), image.json (sha256, virtual
+ * size, source, time); appears by rename, whole or not at all PATH/images/public/<name>/<rev>/ the
+ * same, owned by root PATH/images/<uid>/.tmp-*            an import under way; removed by the next
+ * import of the same user once its writer is gone (flock) images/ is sticky and world-writable as
+ * /tmp is; images/<uid> is used only if it is a real directory owned by that uid. So users import
+ * with their own rights and no daemon stands between, and the file system's permissions decide who
+ * reads. NAME is looked up in the user's own images first, then in public ones.
+ */
+#ifndef VMJ_HOST_IMAGE_H
+#define VMJ_HOST_IMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmjob/base/error.h"
+#include "vmjob/base/parse.h"
+
+struct vmj_image {
+	char name[VMJ_NAME_MAX + 1];
+	uint32_t revision;
+	uid_t owner;
+	bool public_;
+	uint64_t virtual_mib, used_mib;
+	int64_t time; /* of the import, seconds */
+	char sha256[65];
+	char path[512]; /* of disk.qcow2 */
+};
+
+int vmj_domain_format(const char *path, const char *name,
+		      struct vmj_error *err); /* idempotent; root */
+int vmj_domain_check(const char *path,
+		     struct vmj_error *err); /* mounted, ours, version known; host's fault */
+
+/* revision 0: the latest. ENOENT and EACCES are the user's fault. Opens the file with the user's
+ * rights (fsuid) when called as root. */
+int vmj_image_find(const char *path, const char *name, uint32_t revision, uid_t uid, gid_t gid,
+		   struct vmj_image *ret, struct vmj_error *err);
+/* All that uid can see (own and public). *ret: array, caller's. */
+int vmj_image_list(const char *path, uid_t uid, struct vmj_image **ret, size_t *ret_n,
+		   struct vmj_error *err);
+
+typedef void (*vmj_progress_fn)(double fraction, void *arg);
+/* Import as the calling user. file: qcow2 or raw, no backing file (a backing or data file is
+ * refused). public_: root only. */
+int vmj_image_import(const char *path, const char *name, const char *file, bool public_,
+		     vmj_progress_fn progress, void *arg, struct vmj_image *ret,
+		     struct vmj_error *err);
+int vmj_image_remove(const char *path, const char *name, uint32_t revision, bool public_,
+		     struct vmj_error *err);
+
+/* Copy-on-write overlay over image->path at `file`, owned by uid:gid, mode 0600; and an empty disk.
+ * Replace what a crash left. No shell, qemu-img. */
+int vmj_disk_overlay(const struct vmj_image *image, const char *file, uid_t uid, gid_t gid,
+		     struct vmj_error *err);
+int vmj_disk_empty(const char *file, uint64_t size_mib, uid_t uid, gid_t gid,
+		   struct vmj_error *err);
+
+#endif

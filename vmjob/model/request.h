@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The request: what a user asks of a guest, from the command line to the host.
+ *
+ * It travels as compact JSON (VMJ_REQUEST_ENV in the job's SPANK environment), strict in both
+ * directions: unknown keys, wrong types and values out of bounds are refused with their path. Users
+ * can forge it, so every reader validates anew: a `struct vmj_request` that vmj_request_parse()
+ * gave has passed vmj_request_check().
+ */
+#ifndef VMJ_MODEL_REQUEST_H
+#define VMJ_MODEL_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmjob/base/error.h"
+#include "vmjob/base/parse.h"
+
+#define VMJ_REQUEST_ENV                                                                            \
+	"VMJOB_REQUEST" /* name in spank_job_control_setenv(); prolog sees SPANK_VMJOB_REQUEST */
+#define VMJ_REQUEST_JSON_MAX 8192
+#define VMJ_NETS_MAX         8
+#define VMJ_DISKS_MAX        16
+#define VMJ_FORWARDS_MAX     16
+#define VMJ_MEMORY_MIB_MIN   16
+#define VMJ_MEMORY_MIB_MAX   (16ull << 20)
+#define VMJ_VCPUS_MAX        1024
+#define VMJ_GRACE_MAX        86400
+#define VMJ_DISK_MIB_MAX     (64ull << 20)
+
+enum vmj_script {
+	VMJ_SCRIPT_DEFAULT = 0, /* resolved by job_submit */
+	VMJ_SCRIPT_GUEST,       /* inside the guest: a later version; refused with a sentence */
+	VMJ_SCRIPT_HOST,        /* on the host, beside the guest; the job ends with it */
+	VMJ_SCRIPT_NONE,        /* not run: the job lives as long as the guest (service guests) */
+};
+
+struct vmj_forward { /* user-mode networks only */
+	bool udp;
+	uint16_t host_port; /* 0: any free one, shown by `vmjob show` */
+	uint16_t guest_port;
+};
+
+struct vmj_net_request {
+	char network[VMJ_NAME_MAX + 1];
+	char mac[18]; /* "" : made from the job id; else a locally administered unicast address */
+	unsigned int n_forwards;
+	struct vmj_forward forwards[VMJ_FORWARDS_MAX];
+};
+
+struct vmj_disk_request {
+	uint64_t size_mib; /* a fresh, empty disk that is gone at job end */
+};
+
+struct vmj_request {
+	char image[VMJ_NAME_MAX + 1];
+	uint32_t revision;   /* NAME@REV; 0: the latest */
+	uint64_t memory_mib; /* the guest's own; 0: default, resolved by job_submit */
+	uint32_t vcpus;      /* on each node; 0: resolved by job_submit from the CPUs asked for */
+	enum vmj_script script;
+	char cpu[VMJ_NAME_MAX + 1]; /* "" default, "host", "max", or a libvirt model name */
+	uint32_t grace_s;  /* from the first request to end until the guest is destroyed; 0: default
+			    */
+	bool protected_;   /* --vm-ha */
+	uint32_t priority; /* --vm-ha=PRIORITY, 1 (low) to 1000; 0: default */
+	bool watchdog;     /* --vm-watchdog: i6300esb, resets the guest */
+	unsigned int n_nets;
+	struct vmj_net_request nets[VMJ_NETS_MAX];
+	unsigned int n_disks;
+	struct vmj_disk_request disks[VMJ_DISKS_MAX];
+};
+
+/* Readers of single options, as typed after --vm-X= or in VMJOB_X. They change only the field they
+ * are about; `repeat` options append. */
+int vmj_request_set_image(struct vmj_request *r, const char *text,
+			  struct vmj_error *err); /* NAME[@REV] */
+int vmj_request_set_memory(struct vmj_request *r, const char *text,
+			   struct vmj_error *err); /* SIZE */
+int vmj_request_set_script(struct vmj_request *r, const char *text,
+			   struct vmj_error *err); /* guest|host|none */
+int vmj_request_set_cpu(struct vmj_request *r, const char *text, struct vmj_error *err); /* MODEL */
+int vmj_request_set_grace(struct vmj_request *r, const char *text,
+			  struct vmj_error *err); /* TIME */
+int vmj_request_set_ha(struct vmj_request *r, const char *text,
+		       struct vmj_error *err); /* NULL or PRIORITY */
+int vmj_request_set_watchdog(struct vmj_request *r, const char *text,
+			     struct vmj_error *err); /* NULL */
+int vmj_request_add_net(struct vmj_request *r, const char *text,
+			struct vmj_error *err); /* NAME[,mac=…][,tcp=[HOST:]GUEST][,udp=…] ; several
+						   networks: repeat */
+int vmj_request_add_disk(struct vmj_request *r, const char *text,
+			 struct vmj_error *err); /* size=SIZE */
+
+/* The table of all options, for SPANK, the environment, usage texts and completion: one place that
+ * knows them. */
+struct vmj_option {
+	const char *name; /* "vm-image" */
+	const char *env;  /* "VMJOB_IMAGE" */
+	const char *arg;  /* "NAME[@REV]"; NULL: no argument; in square brackets: optional */
+	const char *help; /* one line */
+	bool repeat;      /* in the environment: separated by ';' */
+	int (*set)(struct vmj_request *r, const char *text, struct vmj_error *err);
+};
+extern const struct vmj_option vmj_options[]; /* ends with name == NULL */
+
+/* All bounds and combinations that need no knowledge of the site. */
+int vmj_request_check(const struct vmj_request *r, struct vmj_error *err);
+
+/* JSON. format: compact, caller's, defaults left out. parse: strict, at most VMJ_REQUEST_JSON_MAX
+ * bytes, result checked. */
+char *vmj_request_format(const struct vmj_request *r);
+int vmj_request_parse(const char *json, struct vmj_request *ret, struct vmj_error *err);
+
+/* The one-line summary for AdminComment: "vm image=tiny@2 vcpus=2 memory=512M net=lan". buf of
+ * VMJ_SUMMARY_MAX. */
+#define VMJ_SUMMARY_MAX 256
+const char *vmj_request_summary(const struct vmj_request *r, char *buf, size_t size);
+
+#endif
