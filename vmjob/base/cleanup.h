@@ -13,12 +13,12 @@
 
 /* Define vmj_<func>p(), which calls func(*p) if *p is set: for VMJ_CLEANUP on a pointer variable.
  */
-#define VMJ_DEFINE_CLEANUP(type, func)                                                             \
-	static inline void func##p(type *p)                                                        \
-	{                                                                                          \
-		if (*p)                                                                            \
-			func(*p);                                                                  \
-	}                                                                                          \
+#define VMJ_DEFINE_CLEANUP(type, func)      \
+	static inline void func##p(type *p) \
+	{                                   \
+		if (*p)                     \
+			func(*p);           \
+	}                                   \
 	struct vmj_cleanup_needs_semicolon
 
 static inline void vmj_freep(void *p)
@@ -52,17 +52,17 @@ static inline void vmj_closedirp(DIR **d)
 #define vmj_autoclosedir VMJ_CLEANUP(vmj_closedirp)
 
 /* Give the value away: returns it and clears the variable, so that its cleanup does nothing. */
-#define vmj_steal(p)                                                                               \
-	({                                                                                         \
-		__typeof__(p) stolen_ = (p);                                                       \
-		(p) = NULL;                                                                        \
-		stolen_;                                                                           \
+#define vmj_steal(p)                         \
+	({                                   \
+		__typeof__(p) stolen_ = (p); \
+		(p) = NULL;                  \
+		stolen_;                     \
 	})
-#define vmj_steal_fd(fd)                                                                           \
-	({                                                                                         \
-		int stolen_ = (fd);                                                                \
-		(fd) = -1;                                                                         \
-		stolen_;                                                                           \
+#define vmj_steal_fd(fd)            \
+	({                          \
+		int stolen_ = (fd); \
+		(fd) = -1;          \
+		stolen_;            \
 	})
 
 #endif

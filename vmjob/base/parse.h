@@ -15,7 +15,7 @@
 
 #include "vmjob/base/error.h"
 
-#define VMJ_NAME_MAX                                                                               \
+#define VMJ_NAME_MAX \
 	63 /* longest name of an image, network, volume, group: bytes without the end */
 
 /* A decimal number in [min, max]. */

@@ -16,7 +16,7 @@
 #include "vmjob/base/error.h"
 #include "vmjob/base/parse.h"
 
-#define VMJ_REQUEST_ENV                                                                            \
+#define VMJ_REQUEST_ENV \
 	"VMJOB_REQUEST" /* name in spank_job_control_setenv(); prolog sees SPANK_VMJOB_REQUEST */
 #define VMJ_REQUEST_JSON_MAX 8192
 #define VMJ_NETS_MAX         8

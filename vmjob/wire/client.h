@@ -17,7 +17,7 @@
 struct json_object;
 struct vmj_client;
 
-#define VMJ_AGENT_SOCKET_ENV                                                                       \
+#define VMJ_AGENT_SOCKET_ENV \
 	"VMJOB_AGENT_SOCKET" /* tests only; else RUNSTATEDIR/vmjob/agent.sock */
 
 /* host NULL: the agent of this host over its local socket, retried for up to timeout_ms while
