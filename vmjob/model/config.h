@@ -9,7 +9,7 @@
  * "10.77.128.1-10.77.255.254"  gateway = ""  users = {} } network user { kind = user } network nat
  * { kind = nat  subnet = "192.168.130.0/24" } defaults { memory = 1G  network = "lan"  grace = 30s
  * cpu = "host"  script = host } limits   { memory = 256G  vcpus = 64  disk = 1T  guests = 200
- * memory_overhead = … } agent    { port = 6829  log = info  idle… }
+ * memory_overhead = … } agent    { port = 6829  log = info  operators = {"slurm"} }
  */
 #ifndef VMJ_MODEL_CONFIG_H
 #define VMJ_MODEL_CONFIG_H
@@ -55,7 +55,9 @@ struct vmj_config {
 	enum vmj_script default_script;
 	uint64_t overhead_fixed_mib, overhead_per_vcpu_mib; /* policy/overhead.h has the formula */
 	unsigned int overhead_per_mille;
-	uint16_t agent_port;
+	uint16_t agent_port; /* TCP with munge; 0: none */
+	char **operators;    /* NULL-terminated user names that may do to any guest what its owner may;
+				default { "slurm" } */
 	int log_level;
 };
 
