@@ -10,6 +10,8 @@
 #ifndef VMJ_WIRE_CLIENT_H
 #define VMJ_WIRE_CLIENT_H
 
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "vmjob/base/error.h"
@@ -25,7 +27,8 @@ struct vmj_client;
 int vmj_client_open(const char *host, uint16_t port, int timeout_ms, struct vmj_client **ret,
 		    struct vmj_error *err);
 void vmj_client_close(struct vmj_client *c);
-int vmj_client_fd(const struct vmj_client *c);
+int vmj_client_fd(
+	const struct vmj_client *c); /* for poll: after vmj_client_receive() found nothing */
 
 int vmj_client_send(struct vmj_client *c, struct json_object *o,
 		    struct vmj_error *err); /* o borrowed */
@@ -37,7 +40,9 @@ int vmj_client_receive(struct vmj_client *c, int timeout_ms, struct json_object 
 		       void **ret_data, size_t *ret_len, struct vmj_error *err);
 
 /* Send and wait for the answer; a refusal becomes an error with the agent's text, code and fault.
- * *ret_answer (NULL allowed) is the caller's. */
+ * *ret_answer (NULL allowed) is the caller's. An "id" is added to `request` (borrowed), so that a
+ * late answer to an earlier call that timed out is told apart and dropped. Events and data that
+ * come meanwhile are kept for vmj_client_receive(), so look there before polling the descriptor. */
 int vmj_client_call(struct vmj_client *c, struct json_object *request, int timeout_ms,
 		    struct json_object **ret_answer, struct vmj_error *err);
 
