@@ -42,4 +42,7 @@ int vmj_vfail(struct vmj_error *err, enum vmj_fault fault, int code, const char 
 int vmj_fail_prefix(struct vmj_error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The C library's words for an errno, positive or negative: thread-safe, static, never NULL. */
+const char *vmj_strerror(int code);
+
 #endif

@@ -41,8 +41,9 @@ bool vmj_name_valid(const char *text);
  * convenience. */
 const char *vmj_format_size_mib(uint64_t mib, char *buf, size_t size);
 
-/* Copy with every control character, quote and byte outside printable ASCII shown as \xNN, cut at
- * `size`: for quoting a user's value in a sentence. */
+/* Copy with every control character, quote, backslash and byte outside printable ASCII shown as
+ * \xNN; what does not fit into `size` (at least 8) ends in "...". For quoting a user's value in a
+ * sentence. */
 const char *vmj_quote(const char *text, char *buf, size_t size);
 
 #endif

@@ -2,8 +2,9 @@
 /*
  * Run a helper program (qemu-img, mkfs.vfat, nft, squeue, …) and wait for it. No shell ever: argv
  * goes to execve as it is. The child gets a clean signal mask and dispositions, only the three
- * standard descriptors, and dies with the calling thread (PR_SET_PDEATHSIG). Blocking: never on an
- * event loop. Thread-safe.
+ * standard descriptors, our environment with a fixed PATH and LC_ALL=C, and dies with the calling
+ * thread (PR_SET_PDEATHSIG). It leads its own process group, which is killed when it has ended.
+ * Blocking: never on an event loop. Thread-safe.
  */
 #ifndef VMJ_BASE_SPAWN_H
 #define VMJ_BASE_SPAWN_H
@@ -26,7 +27,8 @@ struct vmj_spawn {
 #define VMJ_SPAWN_OUTPUT_MAX (4u << 20)
 
 /* 0 when it exited with 0. Else negative errno and a text that ends in the last line of its
- * standard error. */
+ * standard error: -EIO for an exit status or a signal, -ENOENT for a program that is not installed,
+ * -ETIMEDOUT, -EFBIG. */
 int vmj_spawn(const struct vmj_spawn *s, struct vmj_error *err);
 
 #endif
