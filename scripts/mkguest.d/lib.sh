@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the recipes share; sourced by their `build`, in the build root, as root. No loop device and no mount is
+# needed: file systems are filled by mke2fs -d, partitions and boot sectors written with dd.
+
+export LC_ALL=C
+guest_apt=${VMJOB_CACHE:?}/guest-apt
+
+die() { echo "mkguest: $*" >&2; exit 1; }
+
+# apt with lists and packages of its own, so that the build root's are left alone.
+guest_apt() {
+	local tool=$1; shift
+	"$tool" -q -o Dir::State::Lists="$guest_apt/lists" -o Dir::Cache="$guest_apt/cache" \
+		-o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+}
+
+# Brings the package lists up to date, once a day at most; old lists will do where there is no network.
+guest_apt_update() {
+	mkdir -p "$guest_apt/lists/partial" "$guest_apt/cache/archives/partial" "$guest_apt/debs"
+	[ -z "$(find "$guest_apt/stamp" -mtime -1 2>/dev/null)" ] || return 0
+	if guest_apt apt-get update >"$guest_apt/log" 2>&1; then
+		touch "$guest_apt/stamp"
+	elif [ ! -e "$guest_apt/stamp" ]; then
+		cat "$guest_apt/log" >&2
+		die "cannot fetch Debian's package lists"
+	fi
+}
+
+# guest_unpack DIR PACKAGE...: unpacks the packages' files into DIR; nothing is installed.
+guest_unpack() {
+	local dir=$1 uris file; shift
+	mkdir -p "$dir"
+	uris=$(guest_apt apt-get download --print-uris "$@") || die "not all of these packages exist: $*"
+	(cd "$guest_apt/debs" && guest_apt apt-get download "$@" >/dev/null) || die "cannot download $*"
+	while read -r _ file _; do
+		dpkg -x "$guest_apt/debs/$file" "$dir"
+	done <<<"$uris"
+}
+
+# guest_modules TREE KERNEL DIR MODULE...: copies the modules and all that they need from TREE into DIR and
+# lists them in DIR/order as they must be loaded. What the kernel has built in is left out.
+guest_modules() {
+	local tree=$1 kernel=$2 dir=$3 module path; shift 3
+	mkdir -p "$dir"
+	for module; do
+		modprobe -d "$tree" -S "$kernel" --show-depends "$module" || die "kernel $kernel has no module $module"
+	done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' >"$dir/paths"
+	while read -r path; do
+		strip --strip-debug -o "$dir/${path##*/}" "$path"
+		echo "${path##*/}"
+	done <"$dir/paths" >"$dir/order"
+	rm "$dir/paths"
+}
+
+# guest_disk TREE LABEL SIZE_MB KERNEL_ARGS WORK: makes WORK/image.qcow2, a disk that a BIOS boots: one ext4
+# partition labelled LABEL with TREE's files, whose /boot/vmlinuz and /boot/initrd GRUB starts.
+guest_disk() {
+	local tree=$1 label=$2 size=$3 args=$4 work=$5 lib=/usr/lib/grub/i386-pc disk=$5/disk.raw
+	cat >"$work/grub.cfg" <<-END
+		linux /boot/vmlinuz root=LABEL=$label rw console=ttyS0 $args
+		initrd /boot/initrd
+		boot
+	END
+	grub-mkimage -O i386-pc -c "$work/grub.cfg" -p '(,msdos1)/' -o "$work/core.img" \
+		biosdisk part_msdos ext2 linux boot
+	[ "$(stat -c %s "$work/core.img")" -lt $((2047 * 512)) ] || die "GRUB does not fit before the partition"
+	truncate -s "${size}M" "$work/root.ext4"
+	mke2fs -q -t ext4 -b 4096 -L "$label" -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -d "$tree" "$work/root.ext4"
+	truncate -s $((size + 1))M "$disk"
+	printf 'label: dos\nstart=2048,type=83,bootable\n' | sfdisk -q "$disk"
+	dd if="$work/root.ext4" of="$disk" bs=1M seek=1 conv=notrunc,sparse status=none
+	dd if=$lib/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
+	dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+	qemu-img convert -O qcow2 "$disk" "$work/image.qcow2"
+}
