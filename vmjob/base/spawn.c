@@ -32,6 +32,7 @@
 #define STDERR_KEPT        4096 /* of its end */
 
 struct child {
+	const struct vmj_spawn *spawn;
 	pid_t pid;
 	int pidfd;
 	int out, err; /* our ends of its pipes; -1: closed */
@@ -187,7 +188,7 @@ static int make_descriptors(const struct vmj_spawn *s, struct child *c, int thei
 	rc = theirs[0] = s->input ? open_input(s->input) : open_null(O_RDONLY);
 	if (rc < 0)
 		return rc;
-	rc = s->ret_output ? make_pipe(out) : (out[1] = open_null(O_WRONLY));
+	rc = s->ret_output || s->on_output ? make_pipe(out) : (out[1] = open_null(O_WRONLY));
 	theirs[1] = out[1];
 	c->out = out[0];
 	if (rc < 0)
@@ -256,6 +257,10 @@ static int take_output(struct child *c)
 			c->out = vmj_close(c->out);
 		if (n <= 0)
 			return c->output_len > VMJ_SPAWN_OUTPUT_MAX ? -EFBIG : 0;
+		if (c->spawn->on_output) {
+			c->spawn->on_output(c->output, (size_t)n, c->spawn->arg);
+			continue;
+		}
 		c->output_len += (size_t)n;
 	}
 }
@@ -350,7 +355,7 @@ static int judge(struct child *c, const char *name, int status, struct vmj_error
 
 int vmj_spawn(const struct vmj_spawn *s, struct vmj_error *err)
 {
-	auto_child struct child c = {.pidfd = -1, .out = -1, .err = -1};
+	auto_child struct child c = {.spawn = s, .pidfd = -1, .out = -1, .err = -1};
 	int timeout_ms = s->timeout_ms ? s->timeout_ms : TIMEOUT_DEFAULT_MS;
 	const char *name = s->argv[0];
 	char path[PATH_MAX];

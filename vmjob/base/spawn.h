@@ -20,7 +20,10 @@ struct vmj_spawn {
 	const char *input; /* to its standard input, NULL: /dev/null */
 	char **ret_output; /* standard output, caller's, bounded by VMJ_SPAWN_OUTPUT_MAX; NULL:
 			      dropped */
-	uid_t uid;         /* run as this user and group (with no other groups); 0: stay */
+	void (*on_output)(const char *chunk, size_t len,
+			  void *arg); /* instead of ret_output: each piece of it as it comes */
+	void *arg;
+	uid_t uid; /* run as this user and group (with no other groups); 0: stay */
 	gid_t gid;
 	int timeout_ms; /* then SIGKILL and ETIMEDOUT; 0: 60,000 */
 };

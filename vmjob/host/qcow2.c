@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmjob/host/qcow2.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmjob/model/request.h"
+
+/* As on disk, big-endian; version 2 ends before `incompatible`. */
+struct header {
+	char magic[4];
+	uint32_t version;
+	uint64_t backing_offset;
+	uint32_t backing_size;
+	uint32_t cluster_bits;
+	uint64_t size;
+	uint32_t crypt_method;
+	uint32_t l1_size;
+	uint64_t l1_offset;
+	uint64_t refcount_offset;
+	uint32_t refcount_clusters;
+	uint32_t n_snapshots;
+	uint64_t snapshots_offset;
+	uint64_t incompatible;
+} __attribute__((packed));
+_Static_assert(sizeof(struct header) == 80, "qcow2 header");
+
+enum {
+	FEATURE_CORRUPT = 1 << 1,
+	FEATURE_DATA_FILE = 1 << 2,
+	FEATURES_KNOWN = 0x1f, /* dirty, corrupt, data file, compression type, extended L2 */
+};
+
+#define PROBE_SIZE 512
+
+/* What people have as image files but is no disk as it stands. */
+static const struct {
+	size_t offset, len;
+	const char *magic, *name;
+} foreign[] = {
+	{0, 4, "KDMV", "VMDK"},
+	{0, 4, "COWD", "VMDK"},
+	{0, 8, "vhdxfile", "VHDX"},
+	{0, 8, "conectix", "VHD"},
+	{64, 4, "\x7f\x10\xda\xbe", "VDI"},
+	{0, 4, "QED\0", "QED"},
+	{0, 2, "\x1f\x8b", "gzip"},
+	{0, 6,
+	 "\xfd"
+	 "7zXZ\0",
+	 "xz"},
+	{0, 4, "\x28\xb5\x2f\xfd", "zstd"},
+	{0, 4, "PK\x03\x04", "zip"},
+	{0, 6, "LUKS\xba\xbe", "LUKS"},
+};
+
+static int refuse_foreign(const char *buf, size_t len, const char *what, struct vmj_error *err)
+{
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+		size_t offset = foreign[i].offset, n = foreign[i].len;
+
+		if (offset + n <= len && memcmp(buf + offset, foreign[i].magic, n) == 0)
+			return vmj_fail_user(err, EINVAL,
+					     "%s is in the format %s, not qcow2 or raw: convert or "
+					     "decompress it first (qemu-img convert -O qcow2)",
+					     what, foreign[i].name);
+	}
+	return 0;
+}
+
+static int check_references(const struct header *h, uint64_t incompatible, const char *what,
+			    struct vmj_error *err)
+{
+	if (h->backing_offset)
+		return vmj_fail_user(err, EINVAL,
+				     "%s has a backing file, which an image must not have: make it "
+				     "whole with qemu-img convert",
+				     what);
+	if (incompatible & FEATURE_DATA_FILE)
+		return vmj_fail_user(err, EINVAL,
+				     "%s keeps its data in another file, which an image must not: "
+				     "make it whole with qemu-img convert",
+				     what);
+	if (h->crypt_method)
+		return vmj_fail_user(err, EINVAL, "%s is encrypted, which vmjob cannot use", what);
+	if (incompatible & FEATURE_CORRUPT)
+		return vmj_fail_user(err, EINVAL,
+				     "%s is marked as corrupt: repair it with qemu-img check -r "
+				     "all, or import it anew",
+				     what);
+	if (incompatible & ~(uint64_t)FEATURES_KNOWN)
+		return vmj_fail_user(err, EINVAL,
+				     "%s uses qcow2 features (0x%llx) that are not known here",
+				     what, (unsigned long long)incompatible);
+	return 0;
+}
+
+static int check_header(const struct header *h, size_t len, off_t file_size, const char *what,
+			struct vmj_qcow2 *ret, struct vmj_error *err)
+{
+	uint32_t version = be32toh(h->version), bits = be32toh(h->cluster_bits);
+	uint64_t size = be64toh(h->size), l1 = be64toh(h->l1_offset);
+	uint64_t l1_end = l1 + 8ull * be32toh(h->l1_size);
+	int rc;
+
+	if (version != 2 && version != 3)
+		return vmj_fail_user(err, EINVAL,
+				     "%s is qcow2 of version %u, only 2 and 3 are known", what,
+				     version);
+	if (len < sizeof(*h) || bits < 9 || bits > 21 || l1_end < l1 ||
+	    l1_end > (uint64_t)file_size || be64toh(h->refcount_offset) >= (uint64_t)file_size)
+		return vmj_fail_user(err, EINVAL,
+				     "%s is cut off or corrupt: its qcow2 header points beyond its "
+				     "end (%lld bytes)",
+				     what, (long long)file_size);
+	rc = check_references(h, version == 3 ? be64toh(h->incompatible) : 0, what, err);
+	if (rc < 0)
+		return rc;
+	if (size == 0 || size > VMJ_DISK_MIB_MAX << 20)
+		return vmj_fail_user(
+			err, EINVAL, "%s has a disk of %llu bytes: it must be 1 byte to %llu MiB",
+			what, (unsigned long long)size, (unsigned long long)VMJ_DISK_MIB_MAX);
+	ret->virtual_bytes = size;
+	return 0;
+}
+
+int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_is_qcow2,
+		    struct vmj_error *err)
+{
+	char buf[PROBE_SIZE] = {0};
+	struct header h;
+	struct stat st;
+	ssize_t n;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return vmj_fail(err, errno, "cannot look at %s: %m", what);
+	if (!S_ISREG(st.st_mode))
+		return vmj_fail_user(err, EINVAL, "%s is not a regular file", what);
+	n = pread(fd, buf, sizeof(buf), 0);
+	if (n < 0)
+		return vmj_fail(err, errno, "cannot read %s: %m", what);
+	if (n >= 4 && memcmp(buf, "QFI\xfb", 4) == 0) {
+		memcpy(&h, buf, sizeof(h));
+		rc = check_header(&h, (size_t)n, st.st_size, what, ret, err);
+		if (rc == 0)
+			*ret_is_qcow2 = true;
+		return rc;
+	}
+	rc = refuse_foreign(buf, (size_t)n, what, err);
+	if (rc < 0)
+		return rc;
+	if (st.st_size == 0 || (uint64_t)st.st_size > VMJ_DISK_MIB_MAX << 20)
+		return vmj_fail_user(
+			err, EINVAL, "%s is %lld bytes long: a raw image has 1 byte to %llu MiB",
+			what, (long long)st.st_size, (unsigned long long)VMJ_DISK_MIB_MAX);
+	ret->virtual_bytes = (uint64_t)st.st_size;
+	*ret_is_qcow2 = false;
+	return 0;
+}

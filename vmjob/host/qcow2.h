@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What must be known of an image file before any program opens it as a disk (QEMU's
+ * docs/interop/qcow2.txt): an image may point at other files, which QEMU and qemu-img would open.
+ */
+#ifndef VMJ_HOST_QCOW2_H
+#define VMJ_HOST_QCOW2_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmjob/base/error.h"
+
+struct vmj_qcow2 {
+	uint64_t virtual_bytes;
+};
+
+/* Of an open regular file. ret->virtual_bytes is the disk's size. *ret_is_qcow2 false: no known
+ * format, hence raw. Refused by the user's fault: backing file, external data file, encryption, the
+ * corrupt mark, unknown features, a header that cannot be; formats that are neither qcow2 nor raw.
+ * `what` names the file. */
+int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_is_qcow2,
+		    struct vmj_error *err);
+
+#endif
