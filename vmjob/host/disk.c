@@ -57,3 +57,10 @@ int vmj_disk_empty(const char *file, uint64_t size_mib, uid_t uid, gid_t gid, st
 	snprintf(size, sizeof(size), "%" PRIu64 "M", size_mib);
 	return make_disk(argv, file, uid, gid, err);
 }
+
+bool vmj_disk_can_direct(const char *file)
+{
+	vmj_autoclose int fd = open(file, O_RDONLY | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
+
+	return fd >= 0;
+}

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From a guest's record to libvirt's domain XML. Pure; libxml2 writes it, so nothing of a user's
- * reaches XML unescaped. */
+/*
+ * From a guest's record to libvirt's domain XML. Pure; libxml2 writes it, so nothing of a user's
+ * reaches XML unescaped, and what XML cannot hold (control characters, broken UTF-8) is refused.
+ *
+ * Room to grow: as many vCPUs again can be plugged in while it runs (not with NUMA cells), in
+ * sockets of their own.
+ */
 #ifndef VMJ_HOST_DOMAIN_H
 #define VMJ_HOST_DOMAIN_H
 
@@ -12,15 +17,19 @@
 struct vmj_domain_spec {
 	const struct vmj_guest *guest;
 	const struct vmj_shape *shape;
-	bool kvm;                          /* else TCG, with a bounded translation cache */
-	const char *cpu;                   /* "host", "max" or a model's name; never NULL */
-	const char *disk;                  /* root overlay (qcow2) over guest->image_path */
+	bool kvm;         /* else TCG, with a bounded translation cache */
+	bool direct_io;   /* vmj_disk_can_direct() of all its files: cache none; else writeback */
+	const char *cpu;  /* "host", "max" or a model's name; never NULL */
+	const char *disk; /* root overlay (qcow2) over guest->image_path */
 	const char *const *extra_disks;    /* NULL-terminated */
 	const char *seed;                  /* FAT image labelled CIDATA, read-only; NULL: none */
 	const char *console_log;           /* written by virtlogd */
-	const char *bridges[VMJ_NETS_MAX]; /* for each port: bridge's name, or NULL for user-mode */
-	uint16_t host_forward_base;
+	const char *bridges[VMJ_NETS_MAX]; /* for each port: bridge's name, or NULL for user-mode,
+					      with the forwards of the guest's port */
 };
+
+#define VMJ_DOMAIN_XMLNS     "urn:vmjob:guest:1" /* of the metadata */
+#define VMJ_DOMAIN_VCPUS_MAX 255                 /* more would need an IOMMU */
 
 /* *ret is the caller's. q35, virtio, guest agent channel, pvpanic, optional i6300esb, balloon with
  * statistics, rng, serial console with log, DAC label of the job's user, on_crash destroy, uuid and

@@ -70,5 +70,7 @@ int vmj_disk_overlay(const struct vmj_image *image, const char *file, uid_t uid,
 		     struct vmj_error *err);
 int vmj_disk_empty(const char *file, uint64_t size_mib, uid_t uid, gid_t gid,
 		   struct vmj_error *err);
+/* Can the file be opened past the page cache (O_DIRECT)? Not on every file system. */
+bool vmj_disk_can_direct(const char *file);
 
 #endif
