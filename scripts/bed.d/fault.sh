@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Faults, and what shows whether one is in force. Each is as sudden as the real thing; repeating one is harmless.
+
+# The link goes first: a host that is ending must not be heard to say so. Then all ends at once.
+fault_power_cut()
+{
+	switch_ip link set "p-$1" down 2>/dev/null || :
+	cgroup_kill "$bed_group/$1"
+	rm -f "$state/host/$1/storage-cut" "$state/host/$1/frozen"
+}
+
+fault_power_on()
+{
+	[ "$(host_power "$1")" = off ] || return 0
+	cgroup_kill "$bed_group/$1"
+	cgroup_reset_host "$1"
+	host_start "$1"
+	host_await "$1" "$(boot_timeout)"
+}
+
+fault_net_cut()
+{
+	touch "$state/host/$1/net-cut"
+	switch_ip link set "p-$1" down 2>/dev/null || :
+}
+
+fault_net_mend()
+{
+	rm -f "$state/host/$1/net-cut"
+	[ "$(host_power "$1")" = off ] || switch_ip link set "p-$1" up
+}
+
+fault_link()
+{
+	if [ -e "$state/host/$1/net-cut" ]; then echo cut; else echo up; fi
+}
+
+# Hangs as a hard NFS mount hangs whose server is gone; with -f, fails as a client does that was thrown out: what was open
+# stays broken after the mend.
+fault_storage_cut()
+{
+	host_power_needed "$1"
+	if [ "$2" = -f ]; then
+		host_exec "$1" "" /run/bed/svc stop storage
+		echo fails >"$state/host/$1/storage-cut"
+	else
+		host_exec "$1" "" bash -c 'kill -STOP "$(</run/bed/storage.pid)"'
+		echo hangs >"$state/host/$1/storage-cut"
+	fi
+}
+
+fault_storage_mend()
+{
+	local file=$state/host/$1/storage-cut
+	host_power_needed "$1"
+	case $(cat "$file" 2>/dev/null) in
+	fails) host_exec "$1" "" /run/bed/svc start storage ;;
+	hangs) host_exec "$1" "" bash -c 'kill -CONT "$(</run/bed/storage.pid)"' ;;
+	esac
+	rm -f "$file"
+}
+
+fault_storage()
+{
+	cat "$state/host/$1/storage-cut" 2>/dev/null || echo ok
+}
+
+fault_freeze()
+{
+	host_power_needed "$1"
+	fault_set_frozen "$1" 1 || die "host $1 does not freeze: something on it cannot be stopped"
+}
+
+fault_thaw()
+{
+	fault_set_frozen "$1" 0
+}
+
+fault_set_frozen()
+{
+	local dir
+	while read -r dir; do
+		cgroup_set_frozen "$dir" "$2"
+		[ "$2" = 0 ] || await_until 10 cgroup_cannot_thaw "$dir" || return 1
+	done < <(cgroup_dirs "$bed_group/$1")
+}
+
+# True for a frozen directory, and for one of a hierarchy that does not freeze.
+cgroup_cannot_thaw()
+{
+	cgroup_is_frozen "$1" || { [ ! -e "$1/freezer.state" ] && [ "$(cgroup_version)" = 1 ]; }
+}
+
+fault_frozen()
+{
+	local dir
+	while read -r dir; do
+		! cgroup_is_frozen "$dir" || { echo frozen; return; }
+	done < <(cgroup_dirs "$bed_group/$1")
+}
+
+host_power_needed()
+{
+	[ "$(host_power "$1")" = on ] || die "host $1 is off: '$0 power-on $1'"
+}

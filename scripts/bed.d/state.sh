@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# What is known of a bed, in one directory that goes with it:
+#   hosts            its hosts, ctl first         tree         where installed vmjob came from (may be missing)
+#   etc/             configuration all hosts get  up           exists once `up` was complete; lock: held by `up`
+#   shared/ lockd/   the shared storage and its locks          home/    the users' homes, shared too
+#   host/NAME/       upper (its disk), work, root (mount point), tree (vmjob as it was at power-on), pid, log
+# Processes are found by cgroup, never by this directory alone: see cgroup.sh.
+
+bed=${BED:-bed}
+[[ $bed =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "BED=$bed: a bed's name is a letter, then letters, digits and -, in lower case"
+state=$cache/bed/$bed
+
+state_hosts()
+{
+	cat "$state/hosts" 2>/dev/null || :
+}
+
+# create HOSTS TREE
+state_create()
+{
+	local index
+	mkdir -p "$cache/bed"
+	mkdir -m 700 "$state" || die "another 'up' of bed $bed is under way"
+	exec 8>"$state/lock"
+	flock -n 8
+	echo "$$" >"$state/lock"
+	mkdir -p "$state"/{etc,shared,lockd,home,host}
+	[ -z "$2" ] || echo "$2" >"$state/tree"
+	"$top/scripts/root" >"$state/buildroot"
+	{
+		echo ctl
+		for ((index = 1; index <= $1; index++)); do echo "n$index"; done
+	} >"$state/hosts"
+	cp -a "$(<"$state/buildroot")/home/." "$state/home"
+}
+
+state_is_up()
+{
+	[ -e "$state/up" ] && host_pid switch >/dev/null
+}
+
+state_has_remains()
+{
+	[ -d "$state" ] || [ -n "$(cgroup_dirs "$bed_group")" ]
+}
+
+# Ends an `up` that is under way: it holds the lock.
+state_stop_up()
+{
+	local pid
+	[ -e "$state/lock" ] || return 0
+	read -r pid <"$state/lock" || return 0
+	! flock -n "$state/lock" true || return 0
+	! grep -q bed "/proc/$pid/cmdline" || kill -9 "$pid"
+}
+
+state_need_host()
+{
+	[ -d "$state" ] || die "bed $bed is not up: start it with '$0 up'"
+	state_hosts | grep -qx -- "$1" || die "bed $bed has no host '$1' (hosts: $(state_hosts | tr '\n' ' '))"
+}
+
+state_remove()
+{
+	# A mount of a host that is still going away keeps its directory busy for an instant.
+	local tries
+	for ((tries = 0; tries < 100; tries++)); do
+		! rm -rf --one-file-system "$state" 2>/dev/null || return 0
+		nap 0.05
+	done
+	rm -rf --one-file-system "$state"
+}
+
+# Waits $1 seconds; used between looks at what the kernel gives no event for.
+nap()
+{
+	[ -n "${nap_fd:-}" ] || exec {nap_fd}<> <(:)
+	read -rt "$1" -u "$nap_fd" || :
+}
