@@ -47,6 +47,9 @@ int vmj_end_exit_code(
 const char *vmj_end_name(enum vmj_end end);
 const char *vmj_end_text(enum vmj_end end); /* a phrase for people */
 const char *vmj_phase_name(enum vmj_phase phase);
+/* The reverse of the names; -EINVAL for others. */
+int vmj_end_parse(const char *name, enum vmj_end *ret);
+int vmj_phase_parse(const char *name, enum vmj_phase *ret);
 
 #define VMJ_DOMAIN_NAME_MAX 32
 const char *vmj_domain_name(uint32_t job, char buf[VMJ_DOMAIN_NAME_MAX]); /* "vmjob-<job>" */
@@ -85,6 +88,7 @@ struct vmj_guest {
 };
 
 struct json_object *vmj_guest_to_json(const struct vmj_guest *g); /* caller's */
+/* Strict; every failure is the host's fault (the record is the agent's own). */
 int vmj_guest_from_json(struct json_object *o, struct vmj_guest *ret, struct vmj_error *err);
 
 #endif

@@ -11,6 +11,7 @@
 #define VMJ_MODEL_REQUEST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "vmjob/base/error.h"
@@ -26,6 +27,8 @@
 #define VMJ_MEMORY_MIB_MAX   (16ull << 20)
 #define VMJ_VCPUS_MAX        1024
 #define VMJ_GRACE_MAX        86400
+#define VMJ_PRIORITY_MAX     1000
+#define VMJ_HOST_PORT_MIN    1024
 #define VMJ_DISK_MIB_MAX     (64ull << 20)
 
 enum vmj_script {
@@ -33,6 +36,7 @@ enum vmj_script {
 	VMJ_SCRIPT_GUEST,       /* inside the guest: a later version; refused with a sentence */
 	VMJ_SCRIPT_HOST,        /* on the host, beside the guest; the job ends with it */
 	VMJ_SCRIPT_NONE,        /* not run: the job lives as long as the guest (service guests) */
+	VMJ_SCRIPT_COUNT_,
 };
 
 struct vmj_forward { /* user-mode networks only */
@@ -64,6 +68,7 @@ struct vmj_request {
 	bool protected_;   /* --vm-ha */
 	uint32_t priority; /* --vm-ha=PRIORITY, 1 (low) to 1000; 0: default */
 	bool watchdog;     /* --vm-watchdog: i6300esb, resets the guest */
+	bool no_net;       /* --vm-net=none: not even the default network */
 	unsigned int n_nets;
 	struct vmj_net_request nets[VMJ_NETS_MAX];
 	unsigned int n_disks;
@@ -71,7 +76,9 @@ struct vmj_request {
 };
 
 /* Readers of single options, as typed after --vm-X= or in VMJOB_X. They change only the field they
- * are about; `repeat` options append. */
+ * are about; `repeat` options append. Where no argument is needed, NULL and "" mean none (an
+ * environment variable that is set but empty). At most VMJ_OPTION_TEXT_MAX bytes. */
+#define VMJ_OPTION_TEXT_MAX 1024
 int vmj_request_set_image(struct vmj_request *r, const char *text,
 			  struct vmj_error *err); /* NAME[@REV] */
 int vmj_request_set_memory(struct vmj_request *r, const char *text,
@@ -84,10 +91,10 @@ int vmj_request_set_grace(struct vmj_request *r, const char *text,
 int vmj_request_set_ha(struct vmj_request *r, const char *text,
 		       struct vmj_error *err); /* NULL or PRIORITY */
 int vmj_request_set_watchdog(struct vmj_request *r, const char *text,
-			     struct vmj_error *err); /* NULL */
+			     struct vmj_error *err); /* NULL, yes, no */
 int vmj_request_add_net(struct vmj_request *r, const char *text,
-			struct vmj_error *err); /* NAME[,mac=…][,tcp=[HOST:]GUEST][,udp=…] ; several
-						   networks: repeat */
+			struct vmj_error *err); /* NAME[,mac=…][,tcp=[HOST:]GUEST][,udp=…], or none;
+						   several networks: repeat */
 int vmj_request_add_disk(struct vmj_request *r, const char *text,
 			 struct vmj_error *err); /* size=SIZE */
 
@@ -101,15 +108,40 @@ struct vmj_option {
 	bool repeat;      /* in the environment: separated by ';' */
 	int (*set)(struct vmj_request *r, const char *text, struct vmj_error *err);
 };
+
+/* An environment variable's whole text: split at ';' where the option repeats, each piece to
+ * `set`. */
+int vmj_option_set_env(const struct vmj_option *o, struct vmj_request *r, const char *text,
+		       struct vmj_error *err);
 extern const struct vmj_option vmj_options[]; /* ends with name == NULL */
 
 /* All bounds and combinations that need no knowledge of the site. */
 int vmj_request_check(const struct vmj_request *r, struct vmj_error *err);
 
-/* JSON. format: compact, caller's, defaults left out. parse: strict, at most VMJ_REQUEST_JSON_MAX
- * bytes, result checked. */
+struct json_object;
+/* JSON. format: compact, caller's, defaults left out (NULL: no memory). parse: strict, at most
+ * VMJ_REQUEST_JSON_MAX bytes, result checked. */
 char *vmj_request_format(const struct vmj_request *r);
 int vmj_request_parse(const char *json, struct vmj_request *ret, struct vmj_error *err);
+/* The same as an object, for what carries a request among other things. path: names it in
+ * sentences. */
+struct json_object *vmj_request_to_json(const struct vmj_request *r); /* caller's */
+int vmj_request_from_json(struct json_object *o, const char *path, struct vmj_request *ret,
+			  struct vmj_error *err);
+
+/* "guest", "host", "none", "default". */
+const char *vmj_script_name(enum vmj_script script);
+int vmj_script_parse(const char *what, const char *text, enum vmj_script *ret,
+		     struct vmj_error *err); /* not "default" */
+
+/* "52:54:00:12:34:56": six octets, unicast, locally administered. */
+bool vmj_mac_valid(const char *text);
+
+/* "forwards" in JSON, of a request's network and of a guest's port: writer (caller's) and reader
+ * (an optional member of `in`; ret: VMJ_FORWARDS_MAX). */
+struct vmj_json;
+struct json_object *vmj_forwards_to_json(const struct vmj_forward *f, unsigned int n);
+void vmj_forwards_from_json(struct vmj_json *in, struct vmj_forward *ret, unsigned int *ret_n);
 
 /* The one-line summary for AdminComment: "vm image=tiny@2 vcpus=2 memory=512M net=lan". buf of
  * VMJ_SUMMARY_MAX. */
