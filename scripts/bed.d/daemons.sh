@@ -16,10 +16,9 @@ nap()
 
 prepare_directories()
 {
-	mkdir -p /run/lock /run/libvirt /run/slurm /run/vmjob /var/lib/vmjob /var/log/bed /var/log/slurm /var/spool/slurmd /var/spool/slurmctld
+	mkdir -p /run/lock /run/libvirt /run/slurm /run/vmjob /var/log/bed /var/log/slurm /var/spool/slurmd /var/spool/slurmctld
 	install -d -o munge -g munge /run/munge /var/lib/munge /var/log/munge
 	install -d -o mysql -g mysql /run/mysqld
-	chmod 751 /var/lib/libvirt/qemu
 	chown slurm:slurm /var/log/slurm /var/spool/slurmctld
 }
 
@@ -73,6 +72,8 @@ run_vmjobd()
 	rm -f /run/bed/vmjobd.ready /run/bed/vmjobd.notify
 	socat -u UNIX-RECVFROM:/run/bed/vmjobd.notify,fork OPEN:/run/bed/vmjobd.ready,creat,append &
 	until [ -S /run/bed/vmjobd.notify ]; do nap 0.01; done
+	# What an administrator adds to its environment, as for a systemd unit.
+	if [ -e /etc/default/vmjobd ]; then set -a; . /etc/default/vmjobd; set +a; fi
 	NOTIFY_SOCKET=/run/bed/vmjobd.notify exec vmjobd
 }
 ready_vmjobd() { grep -qs READY=1 /run/bed/vmjobd.ready; }
