@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Whose fault it is: the user's fails the job and leaves the node alone; the host's drains the node and the job
+# starts elsewhere.
+load lib
+
+setup_file()
+{
+	on ctl scontrol update nodename="$(hosts | paste -sd,)" weight=10
+	# The host at fault is the one that Slurm takes first.
+	keep faulty "$(hosts | head -n 1)"
+	on ctl scontrol update nodename="$(kept faulty)" weight=1
+}
+
+teardown()
+{
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs || :
+	cancel_listed "$BATS_TEST_TMPDIR/jobs"
+	mend_host "$(kept faulty)"
+}
+
+# Undoes whatever a test here did to a host.
+mend_host()
+{
+	bed storage-mend "$1" >/dev/null 2>&1 || :
+	on "$1" ip link set vmj-gone name br0 up 2>/dev/null || :
+	start_daemon "$1" libvirtd
+	start_daemon "$1" vmjobd
+	mend_node "$1"
+}
+
+# storage_of: the path of the storage domain, as vmjob.conf has it.
+storage_of()
+{
+	on ctl sed -n 's/^[[:space:]]*path[[:space:]]*=[[:space:]]*"\(.*\)".*/\1/p' /etc/slurm/vmjob.conf | head -n 1
+}
+
+# import_blank NAME [USER]: a copy of the blank image, public or the user's own.
+import_blank()
+{
+	if [ -n "${2-}" ]; then
+		on_as "$2" ctl bash -c 'qemu-img create -q -f qcow2 ~/"$1".qcow2 16M && vmjob image import ~/"$1".qcow2 --name "$1"' _ "$1"
+	else
+		on ctl bash -c 'qemu-img create -q -f qcow2 /tmp/"$1".qcow2 16M &&
+			vmjob image import /tmp/"$1".qcow2 --name "$1" --public' _ "$1"
+	fi >/dev/null
+}
+
+# A held job for an image that is all right at submission; what happens to the image then is the test's.
+submit_for_image()
+{
+	submit "${blank_guest[@]}" --vm-image="$1" --hold
+}
+
+# users_fault JOB WORDS: the job fails at once with the sentence in its output; no node suffers.
+assert_users_fault()
+{
+	on ctl scontrol release "$1"
+	assert_end "$1" FAILED 1:0
+	assert_output "$1" "$2"
+	assert_equal "number of lines in the job's output" "$(output_of "$1" | grep -c .)" 1
+	node_is "$(host_of "$1")" 'idle|mixed' || fail "the node is $(node_is "$(host_of "$1")" '') after a user's fault"
+	assert_nothing_left "$(host_of "$1")" "$1"
+}
+
+@test "an image that vanished fails the job" {
+	local job
+	import_blank vanishes alice
+	job=$(submit_for_image vanishes)
+	on_as alice ctl vmjob image rm vanishes
+	assert_users_fault "$job" vanishes
+}
+
+@test "an image that the user cannot read fails the job" {
+	local job
+	import_blank secret
+	job=$(submit_for_image secret)
+	on ctl find "$(storage_of)/images/public/secret" -name disk.qcow2 -exec chmod 600 {} +
+	assert_users_fault "$job" secret
+	on ctl vmjob image rm --public secret
+}
+
+@test "a corrupt image fails the job" {
+	local job
+	import_blank corrupt
+	job=$(submit_for_image corrupt)
+	on ctl find "$(storage_of)/images/public/corrupt" -name disk.qcow2 -exec sh -c \
+		'chmod u+w "$1"; head -c 65536 /dev/urandom >"$1"' _ {} \;
+	assert_users_fault "$job" corrupt
+	on ctl vmjob image rm --public corrupt
+}
+
+@test "an image cut short fails the job" {
+	local job
+	import_blank short
+	job=$(submit_for_image short)
+	on ctl find "$(storage_of)/images/public/short" -name disk.qcow2 -exec truncate -s 100 {} +
+	assert_users_fault "$job" short
+	on ctl vmjob image rm --public short
+}
+
+# assert_hosts_fault WORDS [OPTION...]: with the faulty host first in line, a guest still runs, elsewhere and
+# soon, and the node is drained with the reason.
+assert_hosts_fault()
+{
+	local job host
+	host=$(kept faulty)
+	job=$(submit_blank --vm-grace=1 "${@:2}")
+	await "$(scaled 60)" node_is "$host" 'drained|draining' >/dev/null || fail "$host is not drained"
+	[[ $(node_reason "$host") == *vmjob*"$1"* ]] || fail "the reason of $host lacks '$1': $(node_reason "$host")"
+	on ctl scontrol update jobid="$job" starttime=now || :
+	await_domain "$job" running
+	[ "$(host_of "$job")" != "$host" ] || fail "the job runs on the faulty host"
+	assert_nothing_left "$host" "$job"
+}
+
+@test "libvirtd down drains the node, the job starts elsewhere" {
+	stop_daemon "$(kept faulty)" libvirtd
+	assert_hosts_fault libvirt
+}
+
+@test "storage that is not mounted drains the node, the job starts elsewhere" {
+	local path
+	path=$(storage_of)
+	bed storage-cut -f "$(kept faulty)"
+	assert_hosts_fault "$path"
+}
+
+@test "a missing bridge drains the node, the job starts elsewhere" {
+	on "$(kept faulty)" bash -c 'ip link set br0 down && ip link set br0 name vmj-gone && ip link set vmj-gone up'
+	assert_hosts_fault br0 --vm-net=lan
+}
+
+@test "an agent that is down drains the node, the job starts elsewhere" {
+	stop_daemon "$(kept faulty)" vmjobd
+	assert_hosts_fault vmjobd
+}
+
+@test "an ordinary job needs none of it: it runs where the agent is down" {
+	local job
+	stop_daemon "$(kept faulty)" vmjobd
+	job=$(submit --nodelist="$(kept faulty)" --wrap='echo ordinary')
+	assert_end "$job" COMPLETED 0:0
+}
+
+@test "a host without room for disks drains, the job starts elsewhere" {
+	local host
+	host=$(kept faulty)
+	on "$host" mount -t tmpfs -o size=64k,mode=755 tmpfs /var/lib/vmjob
+	assert_hosts_fault /var/lib/vmjob
+	on "$host" umount -l /var/lib/vmjob
+}

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash
+# Loaded by every *.bats here. A test sees a bed that is up (see run) with the images `tiny` and `blank`.
+
+bats_require_minimum_version 1.5.0
+top=$(realpath "$BATS_TEST_DIRNAME/../..")
+build=$top/build
+there_functions=$(<"$top/tests/system/lib/there.bash")
+for part in there bed jobs guests; do
+	# shellcheck disable=SC1090 # one of ours
+	. "$top/tests/system/lib/$part.bash"
+done
+
+fail()
+{
+	printf '%s\n' "$*" >&2
+	return 1
+}
+
+# assert_equal WHAT GOT EXPECTED
+assert_equal()
+{
+	[ "$2" = "$3" ] || fail "$1 is '$2'; expected '$3'"
+}
+
+# keep NAME VALUE, kept NAME: hand a value from setup_file or one test to later ones of the file.
+keep()
+{
+	printf '%s\n' "$2" >"$BATS_FILE_TMPDIR/kept-$1"
+}
+
+kept()
+{
+	cat "$BATS_FILE_TMPDIR/kept-$1"
+}
+
+# What a failed test prints besides its own words: the jobs it made, with their output, and the daemons' last lines.
+show_logs()
+{
+	local job host
+	for job in $(sort -u "$BATS_TEST_TMPDIR/jobs" "$BATS_FILE_TMPDIR/jobs" 2>/dev/null); do
+		echo "--- job $job"
+		on ctl sacct -n -j "$job" -o jobid,state%20,exitcode,nodelist,elapsed 2>&1
+		output_of "$job" 2>&1 | tail -n 5
+	done
+	echo "--- nodes"
+	on ctl sinfo -N -o '%N %T %E'
+	for host in ctl $(hosts); do
+		echo "--- $host"
+		on "$host" sh -c 'tail -qn 10 /var/log/bed/vmjobd.log; grep -h error /var/log/slurm/slurm*.log | grep -v mpi | tail -n 5' 2>&1
+	done
+}
+
+setup()
+{
+	:
+}
+
+teardown()
+{
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || [ -n "${BATS_TEST_SKIPPED:-}" ] || show_logs || :
+	cancel_listed "$BATS_TEST_TMPDIR/jobs"
+}
+
+teardown_file()
+{
+	cancel_listed "$BATS_FILE_TMPDIR/jobs"
+}
