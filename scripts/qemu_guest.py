@@ -42,20 +42,20 @@ class JsonSocket:
 class Guest:
     """One QEMU process. Use as a context manager: at the end QEMU is gone, however the test went."""
 
-    def __init__(self, folder, image, memory=128, cpus=1, args=()):
+    def __init__(self, folder, image, memory=128, cpus=1, args=(), accel="tcg", console_log=None):
         self.folder = folder
-        self.console_log = os.path.join(folder, "console.log")
+        self.console_log = console_log or os.path.join(folder, "console.log")
         sock = lambda name: os.path.join(folder, name)
         self.started = time.monotonic()
         self.errors = open(os.path.join(folder, "qemu.log"), "w+")
         self.process = subprocess.Popen([
-            "qemu-system-x86_64", "-M", "q35,accel=tcg", "-nodefaults", "-display", "none",
+            "qemu-system-x86_64", "-M", "q35", "-accel", accel, "-nodefaults", "-display", "none",
             "-cpu", "max", "-m", str(memory), "-smp", str(cpus),
             "-qmp", f"unix:{sock('qmp')},server=on,wait=off",
             "-serial", f"unix:{sock('console')},server=on,wait=on",
             "-device", "virtio-serial", "-chardev", f"socket,id=ga,path={sock('agent')},server=on,wait=off",
             "-device", "virtserialport,chardev=ga,name=org.qemu.guest_agent.0",
-            "-drive", f"file={image},if=virtio,format=qcow2,discard=unmap", *args], stderr=self.errors)
+            "-drive", f"file={image},if=virtio,format=qcow2,discard=unmap,cache=unsafe", *args], stderr=self.errors)
         self.open = [self.errors]
         try:
             self.console = self._connect("console")

@@ -156,11 +156,16 @@ cgroup_is_frozen()
 	fi
 }
 
+# Processes that are on their way out keep a cgroup busy for an instant.
 cgroup_remove()
 {
-	local dir
-	while read -r dir; do
-		find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || :
-		[ ! -d "$dir" ] || die "cgroup $dir cannot be removed"
-	done < <(cgroup_dirs "$bed_group")
+	local tries dir
+	for ((tries = 0; tries < 250; tries++)); do
+		[ -n "$(cgroup_dirs "$bed_group")" ] || return 0
+		while read -r dir; do
+			find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || :
+		done < <(cgroup_dirs "$bed_group")
+		nap 0.02
+	done
+	die "cgroups cannot be removed: $(cgroup_dirs "$bed_group" | tr '\n' ' ')"
 }

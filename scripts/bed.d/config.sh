@@ -105,6 +105,10 @@ network lan {
 network user {
 	kind = user
 }
+
+defaults {
+	network = "lan"
+}
 EOF
 }
 
@@ -136,15 +140,10 @@ unix_sock_ro_perms = "0700"
 unix_sock_rw_perms = "0700"
 host_uuid = "$(</proc/sys/kernel/random/uuid)"
 EOF
-	cat >"$dir/qemu.conf" <<EOF
-security_driver = "none"
-namespaces = []
-cgroup_controllers = []
-remember_owner = 0
-stdio_handler = "logd"
-lock_manager = "lockd"
-migration_host = "$(host_address "$host")"
-EOF
+	{
+		cat "$top/scripts/libvirt/qemu.conf"
+		echo "migration_host = \"$(host_address "$host")\""
+	} >"$dir/qemu.conf"
 	cat >"$dir/qemu-lockd.conf" <<'EOF'
 auto_disk_leases = 1
 file_lockspace_dir = "/srv/vmjob-lockd"

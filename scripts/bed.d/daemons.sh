@@ -16,9 +16,10 @@ nap()
 
 prepare_directories()
 {
-	mkdir -p /run/lock /run/libvirt /run/slurm /run/vmjob /var/log/bed /var/log/slurm /var/spool/slurmd /var/spool/slurmctld
+	mkdir -p /run/lock /run/libvirt /run/slurm /run/vmjob /var/lib/vmjob /var/log/bed /var/log/slurm /var/spool/slurmd /var/spool/slurmctld
 	install -d -o munge -g munge /run/munge /var/lib/munge /var/log/munge
 	install -d -o mysql -g mysql /run/mysqld
+	chmod 751 /var/lib/libvirt/qemu
 	chown slurm:slurm /var/log/slurm /var/spool/slurmctld
 }
 

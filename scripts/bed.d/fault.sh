@@ -7,8 +7,13 @@ fault_power_cut()
 {
 	switch_ip link set "p-$1" down 2>/dev/null || :
 	cgroup_kill "$bed_group/$1"
-	# Until it is reaped, the dead process 1 would still be found by its number.
-	rm -f "$state/host/$1/"{pid,storage-cut,frozen}
+	await_until 10 host_is_off "$1" || die "host $1 does not end"
+	rm -f "$state/host/$1/storage-cut"
+}
+
+host_is_off()
+{
+	! host_pid "$1" >/dev/null
 }
 
 fault_power_on()

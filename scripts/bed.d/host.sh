@@ -37,10 +37,14 @@ switch_ip()
 # Prints the machine's pid of a host's process 1 (or of the switch); fails when the host is off.
 host_pid()
 {
-	local file=$state/host/$1/pid pid
+	local file=$state/host/$1/pid pid stat
 	[ "$1" != switch ] || file=$state/switch.pid
 	{ read -r pid <"$file"; } 2>/dev/null || return 1
 	grep -q "/$bed_group/$1\(/\|$\)" "/proc/$pid/cgroup" 2>/dev/null || return 1
+	{ stat=$(<"/proc/$pid/stat"); } 2>/dev/null || return 1
+	case ${stat##*) } in
+	[ZX]*) return 1 ;;
+	esac
 	echo "$pid"
 }
 

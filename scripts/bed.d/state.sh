@@ -4,6 +4,7 @@
 #   hosts            its hosts, ctl first         tree         where installed vmjob came from (may be missing)
 #   etc/             configuration all hosts get  up           exists once `up` was complete; lock: held by `up`
 #   shared/ lockd/   the shared storage and its locks          home/    the users' homes, shared too
+#   kvm              exists if hosts get /dev/kvm           buildroot  the path of their root
 #   host/NAME/       upper (its disk), work, root (mount point), tree (vmjob as it was at power-on), pid, log
 # Processes are found by cgroup, never by this directory alone: see cgroup.sh.
 
@@ -28,11 +29,20 @@ state_create()
 	mkdir -p "$state"/{etc,shared,lockd,home,host}
 	[ -z "$2" ] || echo "$2" >"$state/tree"
 	"$top/scripts/root" >"$state/buildroot"
+	! kvm_works || touch "$state/kvm"
 	{
 		echo ctl
 		for ((index = 1; index <= $1; index++)); do echo "n$index"; done
 	} >"$state/hosts"
 	cp -a "$(<"$state/buildroot")/home/." "$state/home"
+}
+
+# True when guests can run on this machine's KVM. Where a device is there that they cannot start on (as on some
+# machines that are virtual themselves), hosts are better without it.
+kvm_works()
+{
+	[ -e /dev/kvm ] && echo quit | "$top/scripts/toolbox" qemu-system-x86_64 -accel kvm -cpu kvm64,enforce \
+		-nodefaults -display none -monitor stdio -S >/dev/null 2>&1
 }
 
 state_is_up()

@@ -3,20 +3,29 @@
 # What the recipes share; sourced by their `build`, in the build root, as root. No loop device and no mount is
 # needed: file systems are filled by mke2fs -d, partitions and boot sectors written with dd.
 
+. "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+# shellcheck disable=SC2034 # read by common.sh
+prog=mkguest
 export LC_ALL=C
-guest_apt=${VMJOB_CACHE:?}/guest-apt
-
-die() { echo "mkguest: $*" >&2; exit 1; }
+guest_apt=$cache/guest-apt
 
 # apt with lists and packages of its own, so that the build root's are left alone.
-guest_apt() {
+guest_apt()
+{
 	local tool=$1; shift
 	"$tool" -q -o Dir::State::Lists="$guest_apt/lists" -o Dir::Cache="$guest_apt/cache" \
 		-o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
 }
 
+# Prints the files that say where Debian's packages come from.
+guest_sources()
+{
+	find /etc/apt/sources.list /etc/apt/sources.list.d -type f \( -name '*.list' -o -name '*.sources' \) 2>/dev/null
+}
+
 # Brings the package lists up to date, once a day at most; old lists will do where there is no network.
-guest_apt_update() {
+guest_apt_update()
+{
 	mkdir -p "$guest_apt/lists/partial" "$guest_apt/cache/archives/partial" "$guest_apt/debs"
 	[ -z "$(find "$guest_apt/stamp" -mtime -1 2>/dev/null)" ] || return 0
 	if guest_apt apt-get update >"$guest_apt/log" 2>&1; then
@@ -28,7 +37,8 @@ guest_apt_update() {
 }
 
 # guest_unpack DIR PACKAGE...: unpacks the packages' files into DIR; nothing is installed.
-guest_unpack() {
+guest_unpack()
+{
 	local dir=$1 uris file; shift
 	mkdir -p "$dir"
 	uris=$(guest_apt apt-get download --print-uris "$@") || die "not all of these packages exist: $*"
@@ -40,7 +50,8 @@ guest_unpack() {
 
 # guest_modules TREE KERNEL DIR MODULE...: copies the modules and all that they need from TREE into DIR and
 # lists them in DIR/order as they must be loaded. What the kernel has built in is left out.
-guest_modules() {
+guest_modules()
+{
 	local tree=$1 kernel=$2 dir=$3 module path; shift 3
 	mkdir -p "$dir"
 	for module; do
@@ -54,12 +65,13 @@ guest_modules() {
 }
 
 # guest_disk TREE LABEL SIZE_MB KERNEL_ARGS WORK: makes WORK/image.qcow2, a disk that a BIOS boots: one ext4
-# partition labelled LABEL with TREE's files, whose /boot/vmlinuz and /boot/initrd GRUB starts.
-guest_disk() {
+# partition labelled LABEL with TREE's files, whose /vmlinuz and /initrd.img GRUB starts.
+guest_disk()
+{
 	local tree=$1 label=$2 size=$3 args=$4 work=$5 lib=/usr/lib/grub/i386-pc disk=$5/disk.raw
 	cat >"$work/grub.cfg" <<-END
-		linux /boot/vmlinuz root=LABEL=$label rw console=ttyS0 $args
-		initrd /boot/initrd
+		linux /vmlinuz root=LABEL=$label rw console=ttyS0 $args
+		initrd /initrd.img
 		boot
 	END
 	grub-mkimage -O i386-pc -c "$work/grub.cfg" -p '(,msdos1)/' -o "$work/core.img" \

@@ -6,6 +6,7 @@ Run it in the build root: scripts/toolbox tests/guest/images.py [-v] [TestTiny|T
 """
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,7 +27,7 @@ NETWORKS = {
 ethernets:
   n0:
     match:
-      macaddress: '{MAC.upper()}'
+      macaddress: '{MAC}'
     set-name: lan0
     addresses:
       - 10.0.2.77/24   # one
@@ -70,17 +71,23 @@ class ImageTest(unittest.TestCase):
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="guest-")
-        self.addCleanup(subprocess.run, ["rm", "-rf", self.folder])
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.disk = os.path.join(self.folder, "disk.qcow2")
+
+    def make_disk(self, size=None):
+        """An overlay on the image, for this test alone."""
+        base = image(self.recipe)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", self.disk]
+                       + ([size] if size else []), check=True)
 
     def boot(self, seed=None, args=(), cpus=1, agent=True):
         """Starts a guest on an overlay of its own and waits for its agent."""
-        disk = os.path.join(self.folder, "disk.qcow2")
-        if not os.path.exists(disk):
-            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", image(self.recipe), "-F", "qcow2", disk], check=True)
+        if not os.path.exists(self.disk):
+            self.make_disk()
         args = ["-device", "pvpanic-pci", "-device", "virtio-rng-pci", "-device", "virtio-balloon-pci,id=balloon0", *args]
         if seed:
             args += ["-drive", f"file={seed},if=virtio,format=raw,readonly=on"]
-        guest = Guest(self.folder, disk, memory=self.memory, cpus=cpus, args=args)
+        guest = Guest(self.folder, self.disk, memory=self.memory, cpus=cpus, args=args)
         self.addCleanup(guest.kill)
         if agent:
             guest.wait_agent(self.limit * SCALE)
@@ -204,6 +211,44 @@ class TestTiny(ImageTest):
         guest.run("/bin/sleep", "3")
         stats = guest.monitor("qom-get", path=path, property="guest-stats")["stats"]
         self.assertGreater(stats["stat-total-memory"], 32 << 20)
+
+
+class TestDebian12(ImageTest):
+    recipe, memory, limit = "debian12", 768, 120
+
+    def test_cloud_init_does_what_the_seed_says(self):
+        user = ("#cloud-config\nusers:\n  - {name: alice, shell: /bin/bash, sudo: 'ALL=(ALL) NOPASSWD:ALL', "
+                "ssh_authorized_keys: ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJustATestKeyOfNobodyAtAllXXXXXXXXXXXXXXXXX a']}\n"
+                "runcmd:\n  - [sh, -c, 'echo $(hostname) >/root/ran']\n")
+        seed = make_seed(self.folder, "instance-id: i1\nlocal-hostname: deb-7\n", NETWORKS["block"], user)
+        self.make_disk(size="5G")
+        guest = self.boot(seed, self.user_net(), cpus=2)
+        code, status = guest.run("cloud-init", "status", "--wait", "--long", timeout=240 * SCALE, check=False)
+        print(f"# cloud-init done after {guest.age():.1f} s", file=sys.stderr)
+        self.assertIn("status: done", status)
+        self.assertEqual(code, 0, status)
+        self.assertEqual(self.wait_file(guest, "/root/ran"), "deb-7")
+        self.assertIn("JustATestKey", guest.run("cat", "/home/alice/.ssh/authorized_keys")[1])
+        self.assertIn("inet 10.0.2.77/24", guest.run("ip", "-o", "addr", "show", "dev", "lan0")[1])
+        self.assertIn("default via 10.0.2.2 dev lan0", guest.run("ip", "route")[1])
+        self.assertEqual(guest.run("systemctl", "is-active", "ssh")[1], "active\n")
+        self.assertEqual(guest.run("stat", "-fc", "%T", "/sys/fs/cgroup")[1], "cgroup2fs\n")
+        self.assertGreater(int(guest.run("sh", "-c", "df --output=size -k / | tail -1")[1]), 4 << 20)
+        self.assertEqual(guest.run("systemctl", "--failed", "--no-legend", "--plain")[1], "")
+        guest.wait_console("deb-7 login: ", 60 * SCALE)
+        guest.monitor("system_powerdown")
+        self.assertEqual(guest.wait_end(60 * SCALE), 0)
+
+    def test_boots_without_seed_and_reboots(self):
+        guest = self.boot(args=self.user_net())
+        guest.run("sh", "-c", "until ip -o addr | grep 'inet 10.0.2.15/24'; do sleep 0.2; done", timeout=60 * SCALE)
+        guest.run("systemctl", "is-system-running", "--wait", timeout=240 * SCALE)
+        first = guest.run("cat", "/etc/machine-id")[1]
+        self.assertRegex(first, "^[0-9a-f]{32}$")
+        guest.agent_channel.send({"execute": "guest-shutdown", "arguments": {"mode": "reboot"}})
+        guest.wait_event("RESET", 90 * SCALE)
+        guest.wait_agent(self.limit * SCALE)
+        self.assertEqual(guest.run("cat", "/etc/machine-id")[1], first)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The inner part of scripts/fresh, run in the build root: see there."""
+import argparse
+import os
+import pathlib
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "scripts"))
+from qemu_guest import Guest  # noqa: E402
+
+# How much slower everything is inside: a processor of TCG takes 10 to 20 times as long, and what runs in the
+# guest's own guests is emulated twice.
+SCALE = 20
+
+SOURCE = "/home/alice/vmjob"
+CACHE = "/var/cache/vmjob"
+BED = f"cd {SOURCE} && sudo scripts/bed run ctl --"
+
+# (name, what it proves, command run by user alice in the guest, seconds it may take). In this order; the first
+# two are the ground for the rest.
+CHECKS = [
+    ("systemd", "the machine runs systemd with the unified cgroup hierarchy",
+     'test "$(cat /proc/1/comm)" = systemd && test "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs', 60),
+    ("clean", "nothing of Slurm, libvirt or QEMU is installed",
+     "! command -v slurmd libvirtd qemu-system-x86_64 gcc", 60),
+    ("quickstart", "quickstart builds, brings the bed up and runs a guest as a job",
+     f"cd {SOURCE} && sudo VMJOB_TIMEOUT_SCALE={SCALE} scripts/quickstart", 2400),
+    ("sacct", "sacct tells of the guest's job",
+     f"{BED} sacct -X -n -o jobid,state,exitcode,elapsed,admincomment%60 | tee /dev/stderr | grep -q COMPLETED", 300),
+    ("cgroups", "the bed's hosts have cgroups of their own in the unified hierarchy",
+     f"{BED} cat /proc/self/cgroup | tee /dev/stderr | grep -q ^0::", 120),
+    ("down", "quickstart --down leaves no process and no cgroup of the bed",
+     f"cd {SOURCE} && sudo scripts/quickstart --down && ! pgrep -a 'slurm|libvirtd|munged|qemu' && "
+     "test -z \"$(find /sys/fs/cgroup -type d -name 'vmjob*')\"", 300),
+    ("unit", "check unit passes",
+     f"cd {SOURCE} && sudo VMJOB_TIMEOUT_SCALE={SCALE} scripts/check unit", 1800),
+    ("machine", "no unit of the machine has failed and none of ours was added",
+     "systemctl --failed --no-legend --plain | tee /dev/stderr | grep -q . && exit 1; "
+     "! systemctl list-unit-files --no-legend | grep -E 'slurm|libvirt|munge|mariadb|vmjob'", 60),
+]
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, **options)
+
+
+def make_data_disk(folder, bring):
+    """An ext4 disk with the checkout's HEAD in /source and the caches in /cache: filled by mke2fs, no mount of it.
+
+    The trees that go in are bound into place; this process has a mount namespace of its own (scripts/toolbox).
+    """
+    tree, disk = os.path.join(folder, "tree"), os.path.join(folder, "data.img")
+    os.makedirs(os.path.join(tree, "cache"))
+    run("git", "-c", "safe.directory=*", "clone", "--quiet", "--no-hardlinks", TOP, os.path.join(tree, "source"))
+    for path in map(pathlib.Path, bring):
+        place = os.path.join(tree, "cache", path.name)
+        os.mkdir(place)
+        run("mount", "--bind", path, place)
+    with open(disk, "wb") as image:
+        image.truncate(16 << 30)
+    run("mke2fs", "-q", "-t", "ext4", "-L", "fresh", "-m", "0", "-E", "root_owner=0:0", "-d", tree, disk)
+    return disk
+
+
+def make_seed(folder, key):
+    """The NoCloud seed: a user who may use sudo, as on a Debian just installed, and DHCP."""
+    seed = os.path.join(folder, "seed.img")
+    with open(seed, "wb") as image:
+        image.truncate(1 << 20)
+    run("mkfs.vfat", "-n", "CIDATA", seed, stdout=subprocess.DEVNULL)
+    user = ("#cloud-config\nusers:\n  - {name: alice, shell: /bin/bash, sudo: 'ALL=(ALL) NOPASSWD:ALL', "
+            f"ssh_authorized_keys: ['{key}']}}\n")
+    for name, text in ("meta-data", "instance-id: fresh\nlocal-hostname: fresh\n"), ("user-data", user):
+        run("mcopy", "-i", seed, "-", f"::{name}", input=text.encode())
+    return seed
+
+
+class Machine:
+    """The fresh machine: the guest, and ssh into it."""
+
+    def __init__(self, folder, log, image, bring):
+        self.log = log
+        self.key = os.path.join(folder, "key")
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "fresh", "-f", self.key)
+        with open(self.key + ".pub", encoding="ascii") as public:
+            seed = make_seed(folder, public.read().strip())
+        disk = os.path.join(folder, "disk.qcow2")
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", "qcow2", disk, "12G")
+        data = make_data_disk(folder, bring)
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        self.guest = Guest(folder, disk, memory=6144, cpus=2, accel="tcg,thread=multi,tb-size=512",
+                           console_log=os.path.join(log, "console.log"), args=[
+            "-device", "virtio-rng-pci",
+            "-drive", f"file={data},if=virtio,format=raw,discard=unmap,cache=unsafe",
+            "-drive", f"file={seed},if=virtio,format=raw,readonly=on",
+            "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=n0"])
+
+    def ssh(self, command, seconds, output):
+        """Runs a shell command as alice; its output goes to a file. Returns its exit code, 124 after `seconds`."""
+        words = ["ssh", "-i", self.key, "-p", str(self.port), "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR",
+                 "-o", "UserKnownHostsFile=/dev/null", "-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax=10",
+                 "-o", "BatchMode=yes", "alice@127.0.0.1", f"timeout -k 10 {seconds} bash -c {shlex.quote(command)}"]
+        with open(output, "ab") as file:
+            return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False,
+                                  timeout=seconds + 120).returncode
+
+    def prepare(self):
+        """Waits for the boot's end and puts the checkout and the caches where a user would have them."""
+        self.guest.wait_agent(300)
+        self.guest.run("cloud-init", "status", "--wait", timeout=600)
+        self.guest.run("sh", "-c", f"mkdir -p {CACHE} /mnt/fresh && mount LABEL=fresh /mnt/fresh && "
+                       f"mount --bind /mnt/fresh/cache {CACHE} && mkdir -p {SOURCE} && "
+                       f"mount --bind /mnt/fresh/source {SOURCE} && chown -R alice: {SOURCE}", timeout=300)
+
+    def power_off(self):
+        self.guest.monitor("system_powerdown")
+        return self.guest.wait_end(180)
+
+
+def check(machine, name, proves, command, seconds):
+    """Runs one check and says how it went. Returns whether it passed."""
+    output = os.path.join(machine.log, f"{name}.log")
+    began = time.monotonic()
+    try:
+        code = machine.ssh(command, seconds, output)
+    except subprocess.TimeoutExpired:
+        code = 124
+    took = time.monotonic() - began
+    say(f"{'ok' if code == 0 else 'not ok'} - {name}: {proves} ({took:.0f} s)")
+    if code:
+        say(f"# exit code {code}; the end of {output}:")
+        with open(output, errors="replace", encoding="utf-8") as text:
+            for line in text.readlines()[-20:]:
+                say("# " + line.rstrip())
+    return code == 0
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--bring", action="append", default=[])
+    parser.add_argument("names", nargs="*", metavar="CHECK")
+    options = parser.parse_args()
+    unknown = set(options.names) - {name for name, *_ in CHECKS}
+    if unknown:
+        parser.error(f"no check '{unknown.pop()}'; there are: {' '.join(name for name, *_ in CHECKS)}")
+    wanted = [entry for entry in CHECKS if not options.names or entry[0] in options.names]
+
+    shutil.rmtree(options.log, ignore_errors=True)
+    os.makedirs(options.log)
+    passed = failed = 0
+    with tempfile.TemporaryDirectory(dir=os.environ["VMJOB_CACHE"], prefix="fresh.", ignore_cleanup_errors=True) as folder:
+        began = time.monotonic()
+        machine = Machine(folder, options.log, options.image, options.bring)
+        with machine.guest:
+            say(f"# disks made in {time.monotonic() - began - machine.guest.age():.0f} s")
+            machine.prepare()
+            say(f"# the machine is up after {machine.guest.age():.0f} s")
+            for entry in wanted:
+                good = check(machine, *entry)
+                passed, failed = passed + good, failed + (not good)
+            machine.power_off()
+    say(f"{passed} passed, {failed} failed, {len(CHECKS) - len(wanted)} skipped")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
