@@ -1,0 +1,560 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The vmjob command from outside: its verbs against an agent and Slurm commands made here, its console on a
+pseudo-terminal. Prints TAP, for make check."""
+import contextlib
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import traceback
+
+VMJOB = os.path.abspath("../../vmjob/cli/vmjob")
+HOST = socket.gethostname().split(".")[0]
+GUEST = {"job": 42, "restart": 1, "uid": 1000, "gid": 1000, "user": "alice", "host": HOST, "cpus": "0-1", "phase": "running",
+         "end": "none", "failure": "", "image_path": "/srv/images/tiny/disk.qcow2", "pid": 777, "start_us": 1000000, "end_us": 0,
+         "request": {"image": "tiny", "revision": 2, "memory": 512, "vcpus": 2, "script": "none", "grace": 30},
+         "ports": [{"network": "lan", "device": "vmj42", "mac": "52:54:00:00:00:01", "address": "10.77.0.5/16",
+                    "forwards": [{"host": 2222, "guest": 22}]}]}
+
+
+class Agent:
+    """A vmjobd that answers by the functions in `ops`: f(connection, request) -> fields of the answer, or None."""
+
+    def __init__(self, path):
+        self.path, self.requests, self.ops, self.connections = path, [], {}, []
+        self.listen()
+
+    def listen(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen(64)
+        threading.Thread(target=self.accept, args=(self.server,), daemon=True).start()
+
+    def stop(self):
+        """As a killed agent: listens no more, all connections break."""
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.server.close()
+        os.unlink(self.path)
+        for c in self.connections:
+            with contextlib.suppress(OSError):
+                c.shutdown(socket.SHUT_RDWR)
+        self.connections = []
+
+    def accept(self, server):
+        with contextlib.suppress(OSError):
+            while True:
+                c, _ = server.accept()
+                self.connections.append(c)
+                threading.Thread(target=self.serve, args=(c,), daemon=True).start()
+
+    def serve(self, c):
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                kind, payload = receive(c)
+                if kind == b"D":
+                    self.ops["data"](c, payload)
+                    continue
+                request = json.loads(payload)
+                self.requests.append(request)
+                answer = self.ops[request["op"]](c, request)
+                if answer is not None:
+                    send(c, {"id": request.get("id"), "ok": True, **answer})
+                after = self.ops.get("after")
+                if after:
+                    after(c, request)
+
+
+def receive(c):
+    def exactly(n):
+        data = b""
+        while len(data) < n:
+            more = c.recv(n - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+    body = exactly(struct.unpack(">I", exactly(4))[0])
+    return body[:1], body[1:]
+
+
+def send(c, what):
+    body = b"D" + what if isinstance(what, bytes) else b"J" + json.dumps(what).encode()
+    c.sendall(struct.pack(">I", len(body)) + body)
+
+
+def refuse(code, text):
+    def op(c, request):
+        send(c, {"id": request.get("id"), "ok": False, "code": code, "fault": "user", "error": text})
+    return op
+
+
+class World:
+    """A directory with an agent's socket and Slurm commands that print files."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.agent = Agent(directory + "/agent.sock")
+        self.env = {"PATH": directory + ":/usr/bin:/bin", "VMJOB_AGENT_SOCKET": self.agent.path, "LC_ALL": "C.UTF-8",
+                    "VMJOB_CONF": directory + "/none.conf", "HOME": directory}
+        self.command("squeue", "")
+        self.command("sinfo", "")
+
+    def command(self, name, output, status=0, errors=""):
+        path = f"{self.directory}/{name}"
+        with open(path + ".out", "w") as f:
+            f.write(output)
+        with open(path, "w") as f:
+            f.write(f"#!/bin/sh\nfor a; do echo \"$a\"; done >'{path}.args'\ncat '{path}.out'\necho '{errors}' >&2\nexit {status}\n")
+        os.chmod(path, 0o755)
+
+    def arguments(self, name):
+        with open(f"{self.directory}/{name}.args") as f:
+            return f.read().splitlines()
+
+    def job(self, state="RUNNING", host=HOST, job=42, user="alice", reason="None"):
+        return f"{job}|{job}|{state}|{host}|{user}|{reason}|vm image=tiny@2 vcpus=2|web\n"
+
+    def run(self, *args, **kwargs):
+        return subprocess.run([VMJOB, *args], env=self.env, capture_output=True, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL, **kwargs)
+
+
+def check(result, status, out=(), err=()):
+    text = f"exit {result.returncode}\n--- out\n{result.stdout}\n--- err\n{result.stderr}"
+    assert result.returncode == status, text
+    for part in [out] if isinstance(out, str) else out:
+        assert part in result.stdout, f"no {part!r}: {text}"
+    for part in [err] if isinstance(err, str) else err:
+        assert part in result.stderr, f"no {part!r}: {text}"
+    return result
+
+
+def usage_is_exit_2(w):
+    check(w.run(), 2, err="Usage: vmjob VERB")
+    check(w.run("frobnicate"), 2, err='no verb "frobnicate"')
+    check(w.run("\033]0;x\007"), 2, err="\\x1b")
+    check(w.run("image", "frobnicate"), 2, err="vmjob image --help")
+    check(w.run("list", "--frobnicate"), 2, err="frobnicate")
+    check(w.run("show"), 2, err="which job?")
+    check(w.run("show", "1", "2"), 2, err="one too many")
+    check(w.run("stop", "--grace=-1", "42"), 2, err="--grace")
+    check(w.run("stop", "--grace=99999999999999999999", "42"), 2, err="--grace")
+    check(w.run("console", "--escape=abc", "42"), 2, err="is no key")
+    check(w.run("start"), 2, err="which image?")
+
+
+def every_verb_has_help(w):
+    check(w.run("--version"), 0, out="vmjob ")
+    verbs = [line.split()[0] for line in check(w.run("--help"), 0).stdout.splitlines() if line.startswith("  ")]
+    assert set(verbs) >= set("start list show console stop reset host events image".split()), verbs
+    for verb in verbs:
+        check(w.run(verb, "--help"), 0, out="Usage: vmjob " + verb)
+    for verb in "init", "import", "list", "rm":
+        check(w.run("image", verb, "--help"), 0, out="Usage: vmjob image " + verb)
+
+
+def list_joins_slurm_and_agents(w):
+    w.command("squeue", w.job() + w.job("PENDING", "", 43, reason="Resources") + "44|44|RUNNING|other|alice|None||plain\n")
+    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST, "stats": {"cpu_ns": 5}}]}
+    table = check(w.run("list"), 0, out=["JOB", "running", "10.77.0.5", "tiny@2", "512M", "waiting"]).stdout
+    assert "44" not in table, table
+    assert len(table.splitlines()) == 3, table
+    rows = {g["job"]: g for g in json.loads(check(w.run("list", "--json"), 0).stdout)["guests"]}
+    assert rows[42]["host"] == HOST and rows[42]["name"] == "web" and rows[42]["memory_mib"] == 512, rows
+    assert rows[43]["phase"] == "waiting" and rows[43]["reason"] == "Resources", rows
+    assert w.arguments("squeue")[-1] == f"--user={os.getuid()}"
+    check(w.run("list", "--all"), 0)
+    assert not any(a.startswith("--user") for a in w.arguments("squeue"))
+
+
+def list_shows_each_task_of_an_array(w):
+    w.command("squeue", "".join(f"50|50_{task}|PENDING||alice|Resources|vm image=tiny|web\n" for task in (1, 2, 3)))
+    table = check(w.run("list"), 0, out=["50_1", "50_3"]).stdout
+    assert len(table.splitlines()) == 4, table
+
+
+def list_names_hosts_that_do_not_answer(w):
+    w.command("squeue", w.job() + w.job("RUNNING", "no-such-host.invalid", 43))
+    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST}]}
+    result = check(w.run("list"), 1, out=["running", "unknown"], err="no-such-host.invalid")
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    shown = json.loads(check(w.run("list", "--json"), 1).stdout)
+    assert shown["unreachable"][0]["host"] == "no-such-host.invalid", shown
+
+
+def list_works_without_slurm(w):
+    w.command("squeue", "", 1, "slurm_load_jobs error: Unable to contact slurm controller")
+    check(w.run("list"), 1, err="Unable to contact slurm controller")
+    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST}]}
+    check(w.run("list", "--host=localhost"), 0, out=["42", "running"])
+
+
+def show_tells_all(w):
+    w.command("squeue", w.job())
+    w.agent.ops["show"] = lambda c, r: {"guest": GUEST, "stats": {"cpu_ns": 5}}
+    check(w.run("show", "42"), 0, out=["tiny@2", "0-1", "52:54:00:00:00:01", "tcp port 2222", "guest's 22", "cpu_ns"])
+    guest = json.loads(check(w.run("show", "--json", "42"), 0).stdout)["guests"][0]
+    assert guest["phase"] == "running" and guest["restart"] == 1 and "end" not in guest, guest
+    assert guest["ports"][0]["address"] == "10.77.0.5/16", guest
+    assert w.agent.requests[-1]["job"] == 42
+
+
+def jobs_without_a_guest_are_explained(w):
+    w.command("squeue", w.job("PENDING", "", reason="Priority"))
+    check(w.run("show", "42"), 1, err=["still waits", "Priority"])
+    w.command("squeue", w.job("COMPLETED"))
+    check(w.run("show", "42"), 1, err=["has ended", "sacct -j 42"])
+    w.command("squeue", "", 1, "slurm_load_jobs error: Invalid job id specified")
+    check(w.run("show", "42"), 1, err="does not know a job 42")
+    w.command("squeue", w.job())
+    w.agent.ops["show"] = refuse(1, "this is not your job")
+    check(w.run("show", "42"), 1, err="this is not your job")
+    check(w.run("show", "42;reboot"), 1, err="is not a job id")
+
+
+def stop_passes_its_options(w):
+    w.command("squeue", w.job())
+    w.agent.ops["stop"] = lambda c, r: {}
+    check(w.run("stop", "42"), 0)
+    assert w.agent.requests[-1]["force"] is False and "grace" not in w.agent.requests[-1]
+    check(w.run("stop", "--force", "--grace=1:30", "42"), 0)
+    assert w.agent.requests[-1]["force"] is True and w.agent.requests[-1]["grace"] == 90
+    w.agent.ops["stop"] = refuse(2, "no guest of job 42 here")
+    check(w.run("stop", "42"), 1, err="no guest of job 42 here")
+
+
+def one_guest_of_several_must_be_chosen(w):
+    w.command("squeue", w.job(host=HOST + ",n9"))
+    w.agent.ops["reset"] = lambda c, r: {}
+    for verb in "reset", "console":
+        check(w.run(verb, "42"), 1, err=["2 hosts", "--host="])
+    check(w.run("reset", "--host=localhost", "42"), 0)
+
+
+def events_come_in_the_order_of_time(w):
+    def events(c, request):
+        send(c, {"id": request.get("id"), "ok": True})
+        for t, what in (20, "running"), (10, "prepared"):
+            send(c, {"event": "log", "time": t * 1000000, "job": 42, "what": what, "text": "words"})
+        send(c, {"event": "log-end"})
+    w.agent.ops["events"] = events
+    w.command("squeue", w.job("COMPLETED"))
+    lines = check(w.run("events", "42"), 0).stdout.splitlines()
+    assert [l.split()[3] for l in lines] == ["prepared", "running"], lines
+    w.command("squeue", w.job())
+    lines = [json.loads(l) for l in check(w.run("events", "--json"), 0).stdout.splitlines()]
+    assert lines[0]["host"] == HOST and lines[0]["time"] == 10000000 and lines[0]["job"] == 42, lines
+
+
+def events_follow_over_an_agent_s_restart(w):
+    history = []
+
+    def events(c, request):
+        send(c, {"id": request.get("id"), "ok": True})
+        history.append({"event": "log", "time": 10 + len(history), "job": 42, "what": f"event{len(history)}", "text": ""})
+        for entry in history:
+            send(c, entry)
+    w.agent.ops["events"] = events
+    child = subprocess.Popen([VMJOB, "events", "--follow", "--host=localhost"], env=w.env, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+    assert "event0" in child.stdout.readline()
+    w.agent.stop()
+    assert "trying again" in child.stderr.readline()
+    w.agent.listen()
+    assert "event1" in child.stdout.readline()
+    child.terminate()
+    assert child.wait(10) == -signal.SIGTERM
+
+
+def hosts_are_joined_with_agents(w):
+    w.command("sinfo", f"{HOST}|mixed|8|16000|none\nno-such-host.invalid|drained|8|16000|vmjob: no libvirtd\n")
+    w.agent.ops["host"] = lambda c, r: {"host": {"version": "0.1", "guests": 3, "virt": "kvm", "cpus": 8}}
+    check(w.run("host"), 1, out=["mixed", "kvm", "no answer", "vmjob: no libvirtd"])
+    rows = json.loads(check(w.run("host", "--json"), 1).stdout)["hosts"]
+    assert rows[0]["guests"] == 3 and rows[0]["details"]["cpus"] == 8 and rows[1]["agent"] == "no answer", rows
+
+
+def start_is_sbatch(w):
+    w.command("sbatch", "42\n")
+    check(w.run("start", "tiny@2", "-c", "4", "--vm-memory=1G"), 0, out="42")
+    args = w.arguments("sbatch")
+    assert args[:-1] == ["--parsable", "--vm-script=none", "--vm-image=tiny@2", "--job-name=tiny", "-c", "4", "--vm-memory=1G"], args
+    assert args[-1].startswith("--wrap="), args
+    assert json.loads(check(w.run("start", "--vm-image=tiny", "--json"), 0).stdout) == {"job": 42}
+    w.command("sbatch", "", 1, "sbatch: error: --vm-memory: too much")
+    check(w.run("start", "tiny"), 1, err=["too much", "sbatch refused"])
+    w.command("sbatch", "nonsense\n")
+    check(w.run("start", "tiny"), 1, err="instead of a job's number")
+
+
+def start_waits_until_the_guest_runs(w):
+    phases = iter(["prepared", "running"])
+    w.command("sbatch", "42\n")
+    w.command("squeue", w.job())
+    w.agent.ops["show"] = lambda c, r: {"guest": {**GUEST, "phase": next(phases)}}
+    check(w.run("start", "tiny", "--wait"), 0, out="42")
+    w.agent.ops["show"] = lambda c, r: {"guest": {**GUEST, "phase": "refused", "failure": "no such image"}}
+    check(w.run("start", "tiny", "--wait"), 1, out="42", err="no such image")
+
+
+def completion_comes_from_the_tables(w):
+    assert "console" in check(w.run("--complete", ""), 0).stdout.split()
+    assert "--follow" in check(w.run("--complete", "events", "--"), 0).stdout.split()
+    assert "--vm-memory=" in check(w.run("--complete", "start", "--"), 0).stdout.split()
+    assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["init", "import", "list", "rm"]
+    w.command("squeue", w.job())
+    assert check(w.run("--complete", "show", ""), 0).stdout.split() == ["42"]
+
+
+def images_come_and_go(w):
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
+    with open(w.directory + "/my.disk.raw", "wb") as f:
+        f.truncate(5 << 20)
+    check(w.run("image", "list"), 1, err="none.conf")
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    check(w.run("image", "init"), 1, err="mount what belongs there")
+    os.mkdir(w.directory + "/srv")
+    check(w.run("image", "import", w.directory + "/my.disk.raw"), 1, err="vmjob-domain.json")
+    check(w.run("image", "init"), 0)
+    check(w.run("image", "init"), 0)
+    assert check(w.run("image", "list"), 0).stdout.splitlines() == ["NAME REV OWNER SIZE USED IMPORTED"]
+    check(w.run("image", "import", w.directory + "/my.disk.raw"), 0, out="my@1\n")
+    image = json.loads(check(w.run("image", "import", "--json", "--name=my", w.directory + "/my.disk.raw"), 0).stdout)
+    assert image["revision"] == 2 and image["size_mib"] == 5 and image["uid"] == os.getuid(), image
+    check(w.run("image", "import", w.directory + "/none.raw"), 1, err="none.raw")
+    check(w.run("image", "import", "--name=../x", w.directory + "/my.disk.raw"), 1, err="../x")
+    check(w.run("image", "list", "--storage=other"), 1, err='no storage "other"')
+    rows = json.loads(check(w.run("image", "list", "--json"), 0).stdout)["images"]
+    assert [(r["name"], r["revision"]) for r in rows] == [("my", 1), ("my", 2)], rows
+    check(w.run("image", "rm", "my@1"), 0)
+    check(w.run("image", "rm", "my@1"), 1, err="my")
+    check(w.run("image", "rm", "my@x"), 1)
+    table = check(w.run("image", "list"), 0, out="5M").stdout
+    assert len(table.splitlines()) == 2, table
+
+
+class Console:
+    """A person at a terminal with `vmjob console 42`."""
+
+    def __init__(self, w, *args):
+        w.command("squeue", w.job())
+        self.seen = b""
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        self.child = subprocess.Popen([VMJOB, "console", "42", *args], env=w.env, stdin=self.slave, stdout=self.slave,
+                                      stderr=self.slave, start_new_session=True)
+
+    def expect(self, text):
+        deadline = time.monotonic() + 20
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"{text!r} does not come: {self.seen!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.seen += os.read(self.master, 65536)
+
+    def type(self, data):
+        os.write(self.master, data)
+
+    def is_raw(self):
+        return not termios.tcgetattr(self.slave)[3] & (termios.ICANON | termios.ECHO)
+
+    def ends(self, status):
+        assert self.child.wait(20) == status, (self.child.returncode, self.seen)
+        assert termios.tcgetattr(self.slave) == self.before, "the terminal is not as it was"
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def echoing(w, greeting=b"login: "):
+    typed = []
+    w.agent.ops["console"] = lambda c, r: {}
+    w.agent.ops["after"] = lambda c, r: send(c, greeting)
+
+    def data(c, payload):
+        typed.append(payload)
+        send(c, payload.upper())
+    w.agent.ops["data"] = data
+    return typed
+
+
+def console_carries_both_ways_and_detaches(w):
+    typed = echoing(w)
+    c = Console(w)
+    c.expect(b"login: ")
+    assert c.is_raw()
+    c.type(b"root\x03\r")
+    c.expect(b"ROOT\x03\r")
+    c.type(b"bye\x1dlost")
+    c.expect(b"[vmjob: detached]")
+    c.ends(0)
+    assert b"".join(typed) == b"root\x03\rbye", typed
+    assert w.agent.requests[-1]["write"] is True and w.agent.requests[-1]["force"] is False
+
+
+def console_takes_another_key(w):
+    typed = echoing(w)
+    c = Console(w, "--escape=^a")
+    c.expect(b"Ctrl-a detaches")
+    c.expect(b"login: ")
+    c.type(b"\x1d")
+    c.expect(b"\x1d")
+    c.type(b"\x01")
+    c.ends(0)
+    assert typed == [b"\x1d"], typed
+
+
+def console_restores_the_terminal_after_signals(w):
+    echoing(w)
+    for number in signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV:
+        c = Console(w)
+        c.expect(b"login: ")
+        assert c.is_raw()
+        c.child.send_signal(number)
+        c.ends(-number)
+
+
+def console_gives_the_terminal_back_while_stopped(w):
+    echoing(w)
+    c = Console(w)
+    c.expect(b"login: ")
+    c.child.send_signal(signal.SIGTSTP)
+    os.waitpid(c.child.pid, os.WUNTRACED)
+    assert termios.tcgetattr(c.slave) == c.before
+    c.child.send_signal(signal.SIGCONT)
+    c.type(b"x")
+    c.expect(b"X")
+    assert c.is_raw()
+    c.type(b"\x1d")
+    c.ends(0)
+
+
+def console_ends_with_the_window(w):
+    gone = threading.Event()
+    echoing(w)
+    w.agent.ops["after"] = lambda c, r: (send(c, b"login: "), wait_for_end(c, gone))
+    c = Console(w)
+    c.expect(b"login: ")
+    os.close(c.slave)
+    os.close(c.master)
+    assert c.child.wait(20) in (0, -signal.SIGHUP), c.child.returncode
+    assert gone.wait(10), "the agent still sees a reader"
+
+
+def wait_for_end(c, gone):
+    try:
+        receive(c)
+    except (EOFError, OSError):
+        gone.set()
+        raise
+
+
+def console_ends_with_the_guest(w):
+    echoing(w)
+    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end"}))
+    c = Console(w)
+    c.expect(b"Power down.")
+    c.expect(b"the guest has ended")
+    c.ends(0)
+
+
+def console_survives_the_agent_s_restart(w):
+    echoing(w)
+    c = Console(w)
+    c.expect(b"login: ")
+    w.agent.stop()
+    c.expect(b"lost the agent")
+    w.agent.listen()
+    c.expect(b"connected again")
+    c.type(b"x")
+    c.expect(b"X")
+    w.agent.stop()
+    time.sleep(0.1)
+    c.type(b"\x1d")
+    c.ends(0)
+
+
+def console_gives_up_when_the_guest_is_gone(w):
+    echoing(w)
+    c = Console(w)
+    c.expect(b"login: ")
+    w.agent.ops["console"] = refuse(2, "job 42 has no guest on this host")
+    w.agent.stop()
+    c.expect(b"lost the agent")
+    w.agent.listen()
+    c.expect(b"job 42 has no guest")
+    c.ends(1)
+
+
+def console_reads_where_another_writes(w):
+    typed = echoing(w)
+
+    def busy(c, request):
+        if request["write"] and not request["force"]:
+            return refuse(16, "bob writes to the console of job 42")(c, request)
+        return {}
+    w.agent.ops["console"] = busy
+    w.agent.ops["after"] = lambda c, r: send(c, b"login: ") if not r["write"] or r["force"] else None
+    c = Console(w)
+    c.expect(b"bob writes")
+    c.expect(b"login: ")
+    c.type(b"x")
+    c.expect(b"cannot write")
+    c.type(b"\x1d")
+    c.ends(0)
+    assert typed == [], typed
+    c = Console(w, "--force")
+    c.expect(b"login: ")
+    c.type(b"x")
+    c.expect(b"X")
+    c.type(b"\x1d")
+    c.ends(0)
+
+
+def console_follows_without_a_terminal(w):
+    echoing(w)
+    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end"}))
+    w.command("squeue", w.job())
+    check(w.run("console", "42"), 0, out="Power down.", err="the guest has ended")
+
+
+TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list_shows_each_task_of_an_array,
+         list_names_hosts_that_do_not_answer, list_works_without_slurm, show_tells_all,
+         jobs_without_a_guest_are_explained, stop_passes_its_options, one_guest_of_several_must_be_chosen,
+         events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
+         start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, images_come_and_go,
+         console_carries_both_ways_and_detaches, console_takes_another_key,
+         console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,
+         console_ends_with_the_window, console_ends_with_the_guest, console_survives_the_agent_s_restart,
+         console_gives_up_when_the_guest_is_gone, console_reads_where_another_writes,
+         console_follows_without_a_terminal]
+
+
+def main():
+    chosen = [t for t in TESTS if len(sys.argv) < 2 or t.__name__ in sys.argv[1:]]
+    failed = 0
+    print(f"1..{len(chosen)}")
+    for number, test in enumerate(chosen, 1):
+        with tempfile.TemporaryDirectory(prefix="vmjob-test-") as directory:
+            try:
+                test(World(directory))
+                print(f"ok {number} - {test.__name__}", flush=True)
+            except Exception:
+                failed += 1
+                print("\n".join("# " + line for line in traceback.format_exc().splitlines()))
+                print(f"not ok {number} - {test.__name__}", flush=True)
+    sys.exit(failed != 0)
+
+
+main()

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vmjob --complete WORD...: what may stand in the place of the last word, one a line; the shell
+ * keeps what begins as the word does. Made from the verbs' own tables, so that it cannot go out of
+ * date. A line "<file>" asks the shell for files. Silent on failure.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/cli/slurm.h"
+#include "vmjob/cli/verb.h"
+#include "vmjob/host/image.h"
+#include "vmjob/model/config.h"
+#include "vmjob/model/request.h"
+
+static void print_options(const struct vmj_verb *verb)
+{
+	for (const struct argp_option *o = verb->argp->options; o->name; o++)
+		printf("--%s%s\n", o->name, o->arg ? "=" : "");
+	puts("--help");
+	if (verb != &vmj_verb_start)
+		return;
+	for (const struct vmj_option *o = vmj_options; o->name; o++)
+		printf("--%s%s\n", o->name, o->arg && o->arg[0] != '[' ? "=" : "");
+}
+
+static void print_jobs(void)
+{
+	struct vmj_jobs jobs = {0};
+
+	if (vmj_jobs_list(false, &jobs, NULL) < 0)
+		return;
+	for (size_t i = 0; i < jobs.n; i++)
+		puts(jobs.items[i].label);
+	vmj_jobs_done(&jobs);
+}
+
+static void print_hosts(void)
+{
+	vmj_autofree struct vmj_node *nodes = NULL;
+	size_t n = 0;
+
+	if (vmj_nodes_list(NULL, &nodes, &n, NULL) == 0)
+		for (size_t i = 0; i < n; i++)
+			puts(nodes[i].name);
+}
+
+static void print_images(void)
+{
+	vmj_autofree struct vmj_image *images = NULL;
+	struct vmj_config *config = NULL;
+	size_t n = 0;
+
+	if (vmj_config_load(NULL, &config, NULL) == 0 && config->n_storages &&
+	    vmj_image_list(config->storages[0].path, getuid(), &images, &n, NULL) == 0)
+		for (size_t i = 0; i < n; i++)
+			puts(images[i].name);
+	vmj_config_free(config);
+}
+
+static void print_words(enum vmj_word words)
+{
+	switch (words) {
+	case VMJ_WORD_JOB:
+		print_jobs();
+		break;
+	case VMJ_WORD_HOST:
+		print_hosts();
+		break;
+	case VMJ_WORD_IMAGE:
+		print_images();
+		break;
+	case VMJ_WORD_FILE:
+		puts("<file>");
+		break;
+	case VMJ_WORD_NONE:
+		break;
+	}
+}
+
+int vmj_complete(int argc, char **argv)
+{
+	const struct vmj_verb *const *table = vmj_verbs;
+	const struct vmj_verb *verb = NULL;
+	int i = 0;
+
+	for (; table && i + 1 < argc; i++) {
+		verb = vmj_verb_find(table, argv[i]);
+		if (!verb)
+			return VMJ_EXIT_FAILED;
+		table = verb->sub;
+	}
+	if (table) {
+		for (; *table; table++)
+			puts((*table)->name);
+		return VMJ_EXIT_DONE;
+	}
+	if (argc > 0 && argv[argc - 1][0] == '-')
+		print_options(verb);
+	else
+		print_words(verb->words);
+	return VMJ_EXIT_DONE;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vmjob events: what happened to guests, and what happens now. */
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/cli/agents.h"
+#include "vmjob/cli/feed.h"
+#include "vmjob/cli/table.h"
+#include "vmjob/cli/target.h"
+#include "vmjob/cli/verb.h"
+
+VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+VMJ_DEFINE_CLEANUP(struct vmj_feed *, vmj_feed_free);
+
+struct options {
+	bool json, follow, all;
+	const char *hosts, *job;
+};
+
+static const struct argp_option table[] = {
+	{"follow", 'f', NULL, 0, "Go on with what happens, until interrupted", 0},
+	{"all", 'a', NULL, 0, "Guests of all users (operators)", 0},
+	VMJ_OPTION_HOST,
+	{"json", 'j', NULL, 0, "Print one JSON object a line; vmjob(1) lists the keys", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'f':
+		o->follow = true;
+		return 0;
+	case 'a':
+		o->all = true;
+		return 0;
+	case 'j':
+		o->json = true;
+		return 0;
+	case 'H':
+		o->hosts = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->job)
+			argp_error(state, "one job at a time; \"%s\" is one too many", arg);
+		o->job = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = table,
+	.parser = parse,
+	.args_doc = "[JOB]",
+	.doc = "Shows what happened to the guest of a job, or to all guests of yours.\v"
+	       "\v"
+	       "Agents keep the latest events, also of jobs that have ended; Slurm knows the hosts of "
+	       "such a job for some minutes only, then name them with --host.",
+};
+
+static void print(struct json_object *entry, bool json)
+{
+	char buf[VMJ_CELL_MAX];
+
+	if (json)
+		puts(json_object_to_json_string_ext(entry, JSON_C_TO_STRING_PLAIN |
+								   JSON_C_TO_STRING_NOSLASHESCAPE));
+	else
+		printf("%s %s %" PRId64 " %s %s\n",
+		       vmj_time_format(vmj_json_int(entry, "time", 0) / 1000000, buf),
+		       vmj_json_text(entry, "host", "-"), vmj_json_int(entry, "job", 0),
+		       vmj_json_text(entry, "what", "-"), vmj_json_text(entry, "text", ""));
+	fflush(stdout);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	struct json_object *const *x = a, *const *y = b;
+	int64_t tx = vmj_json_int(*x, "time", 0), ty = vmj_json_int(*y, "time", 0);
+
+	return (tx > ty) - (tx < ty);
+}
+
+/* History of several hosts in the order of time. */
+static int print_sorted(struct vmj_feed *feed, bool json, struct vmj_error *err)
+{
+	VMJ_CLEANUP(json_object_putp) struct json_object *all = json_object_new_array();
+	struct json_object *entry = NULL;
+	int rc;
+
+	while ((rc = vmj_feed_next(feed, VMJ_AGENT_WORK_MS, &entry, err)) > 0)
+		json_object_array_add(all, entry);
+	json_object_array_sort(all, by_time);
+	for (size_t i = 0; i < json_object_array_length(all); i++)
+		print(json_object_array_get_idx(all, i), json);
+	return rc;
+}
+
+static int follow(struct vmj_feed *feed, bool json, struct vmj_error *err)
+{
+	struct json_object *entry = NULL;
+	int rc;
+
+	while ((rc = vmj_feed_next(feed, -1, &entry, err)) > 0) {
+		print(entry, json);
+		json_object_put(entry);
+	}
+	return rc;
+}
+
+/* The hosts of the job; without one, all on which the caller has guests. */
+static int find_hosts(const struct options *o, struct vmj_target *ret, struct vmj_error *err)
+{
+	VMJ_CLEANUP(vmj_jobs_done) struct vmj_jobs jobs = {0};
+	int rc;
+
+	if (o->job)
+		return vmj_target_find_past(o->job, o->hosts, ret, err);
+	if (o->hosts)
+		return vmj_hosts_expand(o->hosts, &ret->hosts, err);
+	rc = vmj_jobs_list(o->all, &jobs, err);
+	return rc < 0 ? rc : vmj_jobs_hosts(&jobs, &ret->hosts, err);
+}
+
+static int run(const struct vmj_verb *verb, int argc, char **argv)
+{
+	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
+	VMJ_CLEANUP(vmj_feed_freep) struct vmj_feed *feed = NULL;
+	struct options o = {0};
+	struct vmj_error err;
+	size_t unreachable;
+	int rc;
+
+	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
+	rc = find_hosts(&o, &target, &err);
+	if (rc == 0)
+		rc = vmj_feed_open(&target.hosts, target.job, o.follow, &feed, &unreachable, &err);
+	if (rc == 0)
+		rc = o.follow ? follow(feed, o.json, &err) : print_sorted(feed, o.json, &err);
+	if (rc < 0)
+		return vmj_say_failed(&err);
+	return unreachable ? VMJ_EXIT_FAILED : VMJ_EXIT_DONE;
+}
+
+const struct vmj_verb vmj_verb_events = {
+	.name = "events",
+	.summary = "show what happened to guests",
+	.argp = &argp,
+	.words = VMJ_WORD_JOB,
+	.run = run,
+};

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vmjob reset: the guest's reset button. */
+#include <json-c/json.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/cli/agents.h"
+#include "vmjob/cli/target.h"
+#include "vmjob/cli/verb.h"
+
+VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+
+struct options {
+	const char *hosts, *job;
+};
+
+static const struct argp_option table[] = {
+	VMJ_OPTION_HOST,
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'H':
+		o->hosts = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (o->job)
+			argp_error(state, "one job at a time; \"%s\" is one too many", arg);
+		o->job = arg;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which job? `vmjob list` shows yours");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = table,
+	.parser = parse,
+	.args_doc = "JOB",
+	.doc = "Resets the guest of a job, as its reset button would.\v"
+	       "Nothing is shut down in order, the disks stay, and the job goes on.",
+};
+
+static int run(const struct vmj_verb *verb, int argc, char **argv)
+{
+	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
+	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
+	struct options o = {0};
+	struct vmj_error err;
+
+	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
+	if (vmj_target_find_one(o.job, o.hosts, &target, &err) < 0)
+		return vmj_say_failed(&err);
+	request = vmj_request_for_job("reset", target.job);
+	if (vmj_agent_call(target.hosts.names[0], request, VMJ_AGENT_WORK_MS, NULL, &err) < 0)
+		return vmj_say_failed(&err);
+	return VMJ_EXIT_DONE;
+}
+
+const struct vmj_verb vmj_verb_reset = {
+	.name = "reset",
+	.summary = "press a guest's reset button",
+	.argp = &argp,
+	.words = VMJ_WORD_JOB,
+	.run = run,
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* vmjob stop: ask guests to power off, or end them at once. */
+#include <json-c/json.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/base/parse.h"
+#include "vmjob/cli/agents.h"
+#include "vmjob/cli/target.h"
+#include "vmjob/cli/verb.h"
+#include "vmjob/model/request.h"
+
+VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+
+enum { KEY_GRACE = 0x100 };
+
+struct options {
+	bool force;
+	int64_t grace; /* seconds; -1: the guest's own */
+	const char *hosts;
+	char **jobs;
+	int n_jobs;
+};
+
+static const struct argp_option table[] = {
+	{"force", 'f', NULL, 0, "Destroy the guest now, as if its power were cut", 0},
+	{"grace", KEY_GRACE, "TIME", 0,
+	 "Destroy it if it still runs after TIME (default: what --vm-grace said)", 0},
+	VMJ_OPTION_HOST,
+	{0},
+};
+
+static void parse_grace(const char *text, struct options *o, struct argp_state *state)
+{
+	struct vmj_error err;
+	uint64_t seconds;
+
+	if (vmj_parse_time("--grace", text, VMJ_GRACE_MAX, &seconds, &err) < 0)
+		argp_error(state, "%s", err.text);
+	else
+		o->grace = (int64_t)seconds;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'f':
+		o->force = true;
+		return 0;
+	case KEY_GRACE:
+		parse_grace(arg, o, state);
+		return 0;
+	case 'H':
+		o->hosts = arg;
+		return 0;
+	case ARGP_KEY_ARGS:
+		o->jobs = state->argv + state->next;
+		o->n_jobs = state->argc - state->next;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which job? `vmjob list` shows yours");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp argp = {
+	.options = table,
+	.parser = parse,
+	.args_doc = "JOB...",
+	.doc = "Asks the guests of jobs to power off, as pressing their power button would.\v"
+	       "A guest that still runs after its grace time is destroyed. The job ends with its "
+	       "guest; `vmjob events JOB --follow` shows how. To end a job that waits, or whatever "
+	       "state it is in, use scancel.",
+};
+
+static int stop(const char *job, const struct options *o)
+{
+	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
+	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
+	struct vmj_answer *answers = NULL;
+	int result = VMJ_EXIT_DONE;
+	struct vmj_error err;
+
+	if (vmj_target_find(job, o->hosts, &target, &err) < 0)
+		return vmj_say_failed(&err);
+	request = vmj_request_for_job("stop", target.job);
+	json_object_object_add(request, "force", json_object_new_boolean(o->force));
+	if (o->grace >= 0)
+		json_object_object_add(request, "grace", json_object_new_int64(o->grace));
+	if (vmj_agents_ask(&target.hosts, request, VMJ_AGENT_TIMEOUT_MS, &answers, &err) < 0)
+		return vmj_say_failed(&err);
+	for (size_t i = 0; i < target.hosts.n; i++)
+		if (answers[i].rc < 0)
+			result = vmj_say_failed(&answers[i].err);
+	vmj_answers_free(answers, target.hosts.n);
+	return result;
+}
+
+static int run(const struct vmj_verb *verb, int argc, char **argv)
+{
+	struct options o = {.grace = -1};
+	int result = VMJ_EXIT_DONE;
+
+	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
+	for (int i = 0; i < o.n_jobs; i++)
+		if (stop(o.jobs[i], &o) != VMJ_EXIT_DONE)
+			result = VMJ_EXIT_FAILED;
+	return result;
+}
+
+const struct vmj_verb vmj_verb_stop = {
+	.name = "stop",
+	.summary = "shut guests down, or end them with --force",
+	.argp = &argp,
+	.words = VMJ_WORD_JOB,
+	.run = run,
+};
