@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A kindness at submit: say at once that an image does not exist, where this host can know. */
+#ifndef VMJ_SPANK_PRESENCE_H
+#define VMJ_SPANK_PRESENCE_H
+
+#include "vmjob/base/error.h"
+#include "vmjob/model/request.h"
+
+/* -ENOENT only if vmjob.conf can be read here, its first storage is mounted here, and neither the
+ * calling user nor "public" has the image in it. Whatever cannot be known is 0: the compute host
+ * looks again. */
+int vmj_image_presence(const struct vmj_request *request, struct vmj_error *err);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "plugins/spank/presence.h"
+#include "plugins/spank/submit.h"
+#include "vmjob/base/cleanup.h"
+#include "vmjob/model/request.h"
+
+#define OPTIONS_MAX   32
+#define INPUT_MAX     4096 /* bytes of one VMJOB_* variable */
+#define OUTER_REQUEST "SLURM_SPANK_" VMJ_REQUEST_ENV
+
+extern char **environ;
+
+/* The plugin is loaded once into a process that submits once, without threads. */
+static struct {
+	struct vmj_request request; /* from the options seen so far */
+	bool seen[OPTIONS_MAX];
+	char *inputs[OPTIONS_MAX]; /* values of the VMJOB_* variables, NULL: not set */
+	bool in_allocation;
+} submit;
+
+/* Ends the submitting command, which holds nothing yet. If the plugin returned -1 instead, Slurm
+ * would add two lines that help nobody, one with the value as it was typed, control characters and
+ * all. */
+__attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *fmt, ...)
+{
+	char text[VMJ_ERROR_TEXT_MAX + 256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	slurm_error("%s", text);
+	exit(EXIT_FAILURE);
+}
+
+static int take_option(int index, const char *arg, int remote)
+{
+	const struct vmj_option *option = &vmj_options[index];
+	struct vmj_error err;
+
+	if (remote)
+		return 0;
+	if (submit.in_allocation)
+		refuse("--%s belongs to a job, and this is a step of one: give it to sbatch, salloc, or "
+		       "an srun outside of any job",
+		       option->name);
+	if (option->set(&submit.request, option->arg && arg ? arg : NULL, &err) < 0)
+		refuse("%s", err.text);
+	submit.seen[index] = true;
+	return 0;
+}
+
+/* Whether an option takes an argument, as getopt_long() has it. */
+static int has_arg(const struct vmj_option *option)
+{
+	if (!option->arg)
+		return 0;
+	return option->arg[0] == '[' ? 2 : 1;
+}
+
+int vmj_submit_register(spank_t sp)
+{
+	for (int i = 0; vmj_options[i].name; i++) {
+		struct spank_option option = {
+			.name = (char *)vmj_options[i].name,
+			.arginfo = (char *)vmj_options[i].arg,
+			.usage = (char *)vmj_options[i].help,
+			.has_arg = has_arg(&vmj_options[i]),
+			.val = i,
+			.cb = take_option,
+		};
+
+		if (i >= OPTIONS_MAX || spank_option_register(sp, &option) != ESPANK_SUCCESS) {
+			slurm_error(
+				"vmjob: cannot register --%s: another plugin in plugstack.conf has it "
+				"already",
+				vmj_options[i].name);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Slurm hands the options of an outer job on in variables of its own. */
+static bool is_outer_option(const char *variable)
+{
+	static const char *const prefixes[] = {"SLURM_SPANK__SLURM_SPANK_OPTION_vmjob_",
+					       "_SLURM_SPANK_OPTION_vmjob_"};
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+static void forget_outer_options(void)
+{
+	for (char **p = environ; *p;) {
+		vmj_autofree char *name = NULL;
+
+		if (is_outer_option(*p) && (name = strndup(*p, strcspn(*p, "="))) &&
+		    !unsetenv(name))
+			p = environ;
+		else
+			p++;
+	}
+}
+
+static void take_inputs(void)
+{
+	for (int i = 0; vmj_options[i].name; i++) {
+		const char *value = getenv(vmj_options[i].env);
+
+		if (value)
+			submit.inputs[i] = strdup(value);
+		unsetenv(vmj_options[i].env);
+	}
+}
+
+int vmj_submit_init(spank_t sp)
+{
+	submit.in_allocation = spank_context() == S_CTX_LOCAL && getenv("SLURM_JOB_ID");
+	forget_outer_options();
+	if (!submit.in_allocation) {
+		unsetenv(OUTER_REQUEST);
+		take_inputs();
+	}
+	return vmj_submit_register(sp);
+}
+
+static int apply_list(struct vmj_request *r, const struct vmj_option *option, const char *value,
+		      struct vmj_error *err)
+{
+	vmj_autofree char *copy = strdup(value);
+	char *rest = copy, *item;
+
+	if (!copy)
+		return vmj_fail(err, ENOMEM, "out of memory");
+	while ((item = strsep(&rest, ";"))) {
+		int ret = *item ? option->set(r, item, err) : 0;
+
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* An empty variable is as good as none. An option whose argument may be left out is "yes" or "no"
+ * or that argument. */
+static int apply_input(struct vmj_request *r, const struct vmj_option *option, const char *value,
+		       struct vmj_error *err)
+{
+	int ret;
+
+	if (!*value || (has_arg(option) == 2 && strcmp(value, "no") == 0))
+		return 0;
+	if (strlen(value) > INPUT_MAX)
+		return vmj_fail_user(err, ERANGE, "%s is longer than %d bytes", option->env,
+				     INPUT_MAX);
+	if (option->repeat)
+		ret = apply_list(r, option, value, err);
+	else if (has_arg(option) == 2 && strcmp(value, "yes") == 0)
+		ret = option->set(r, NULL, err);
+	else
+		ret = option->set(r, value, err);
+	return ret < 0 ? vmj_fail_prefix(err, "variable %s", option->env) : 0;
+}
+
+/* An option that was given although no image was; NULL: none. Variables may stand in a profile. */
+static const char *given_without_image(void)
+{
+	for (int i = 0; vmj_options[i].name; i++)
+		if (submit.seen[i])
+			return vmj_options[i].name;
+	return NULL;
+}
+
+static int store(spank_t sp, const struct vmj_request *request)
+{
+	vmj_autofree char *json = vmj_request_format(request);
+
+	if (!json || spank_job_control_setenv(sp, VMJ_REQUEST_ENV, json, 1) != ESPANK_SUCCESS)
+		refuse("vmjob: cannot put the request into the job: out of memory?");
+	return 0;
+}
+
+int vmj_submit_finish(spank_t sp)
+{
+	struct vmj_request request = submit.request;
+	const char *option;
+	struct vmj_error err;
+
+	if (submit.in_allocation)
+		return 0;
+	for (int i = 0; vmj_options[i].name; i++)
+		if (!submit.seen[i] && submit.inputs[i] &&
+		    apply_input(&request, &vmj_options[i], submit.inputs[i], &err) < 0)
+			refuse("%s", err.text);
+	if (!request.image[0]) {
+		if ((option = given_without_image()))
+			refuse("--%s needs --vm-image=NAME: without an image there is no virtual machine",
+			       option);
+		spank_job_control_unsetenv(sp, VMJ_REQUEST_ENV);
+		return 0;
+	}
+	if (vmj_request_check(&request, &err) < 0 || vmj_image_presence(&request, &err) < 0)
+		refuse("%s", err.text);
+	/* The next component of a heterogeneous job starts anew. */
+	memset(&submit.request, 0, sizeof(submit.request));
+	memset(submit.seen, 0, sizeof(submit.seen));
+	return store(sp, &request);
+}
