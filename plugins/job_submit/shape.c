@@ -47,7 +47,7 @@ void vmj_job_shape(const job_desc_msg_t *job, struct vmj_job_shape *ret)
 {
 	uint32_t nodes = value32(job->min_nodes, 1);
 
-	*ret = (struct vmj_job_shape){.nodes = nodes, .has_script = true};
+	*ret = (struct vmj_job_shape){.nodes = nodes, .has_script = job->script != NULL};
 	ret->cpus_per_node = cpus_per_node(job, nodes);
 	ret->mem_per_node_mib = vmj_job_memory(job->pn_min_memory, ret->cpus_per_node);
 }
