@@ -79,14 +79,25 @@ static void long_lists_are_cut(void **state)
 	json_object_put(list);
 }
 
+static void bytes_have_units(void **state)
+{
+	char buf[VMJ_CELL_MAX];
+
+	assert_string_equal(vmj_bytes_format(0, buf), "0B");
+	assert_string_equal(vmj_bytes_format(1023, buf), "1023B");
+	assert_string_equal(vmj_bytes_format(1536, buf), "1.5K");
+	assert_string_equal(vmj_bytes_format((int64_t)3 << 40, buf), "3.0T");
+	assert_string_equal(vmj_bytes_format(INT64_MAX, buf), "8.0E");
+}
+
 static void guests_become_rows(void **state)
 {
-	struct json_object *answer = json_tokener_parse(
-		"{\"guest\": {\"job\": 42, \"user\": \"alice\", \"phase\": \"running\", "
+	struct json_object *guest = json_tokener_parse(
+		"{\"job\": 42, \"user\": \"alice\", \"phase\": \"running\", "
 		"\"start_us\": 1000000, \"end_us\": 61000000, \"request\": {\"image\": \"tiny\", "
 		"\"revision\": 3, \"memory\": 512, \"vcpus\": 2}, \"ports\": [{\"address\": "
-		"\"10.77.128.5/16\"}, {\"address\": \"\"}]}, \"stats\": {\"cpu_ns\": 5}}");
-	struct json_object *row = vmj_view_guest("n1", answer);
+		"\"10.77.128.5/16\"}, {\"address\": \"\"}], \"stats\": {\"cpu_ns\": 5}}");
+	struct json_object *row = vmj_view_guest("n1", guest);
 
 	assert_string_equal(vmj_json_text(row, "image", ""), "tiny@3");
 	assert_string_equal(vmj_json_text(row, "host", ""), "n1");
@@ -95,7 +106,7 @@ static void guests_become_rows(void **state)
 	assert_int_equal(json_object_array_length(vmj_json_field(row, "addresses")), 1);
 	assert_null(vmj_json_field(row, "failure"));
 	json_object_put(row);
-	json_object_put(answer);
+	json_object_put(guest);
 }
 
 int main(void)
@@ -105,6 +116,7 @@ int main(void)
 		cmocka_unit_test(no_rows_print_titles),
 		cmocka_unit_test(fields_of_wrong_types_are_absent),
 		cmocka_unit_test(long_lists_are_cut),
+		cmocka_unit_test(bytes_have_units),
 		cmocka_unit_test(guests_become_rows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -167,7 +167,7 @@ def every_verb_has_help(w):
 
 def list_joins_slurm_and_agents(w):
     w.command("squeue", w.job() + w.job("PENDING", "", 43, reason="Resources") + "44|44|RUNNING|other|alice|None||plain\n")
-    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST, "stats": {"cpu_ns": 5}}]}
+    w.agent.ops["list"] = lambda c, r: {"guests": [GUEST]}
     table = check(w.run("list"), 0, out=["JOB", "running", "10.77.0.5", "tiny@2", "512M", "waiting"]).stdout
     assert "44" not in table, table
     assert len(table.splitlines()) == 3, table
@@ -187,7 +187,7 @@ def list_shows_each_task_of_an_array(w):
 
 def list_names_hosts_that_do_not_answer(w):
     w.command("squeue", w.job() + w.job("RUNNING", "no-such-host.invalid", 43))
-    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST}]}
+    w.agent.ops["list"] = lambda c, r: {"guests": [GUEST]}
     result = check(w.run("list"), 1, out=["running", "unknown"], err="no-such-host.invalid")
     assert len(result.stderr.splitlines()) == 1, result.stderr
     shown = json.loads(check(w.run("list", "--json"), 1).stdout)
@@ -197,14 +197,14 @@ def list_names_hosts_that_do_not_answer(w):
 def list_works_without_slurm(w):
     w.command("squeue", "", 1, "slurm_load_jobs error: Unable to contact slurm controller")
     check(w.run("list"), 1, err="Unable to contact slurm controller")
-    w.agent.ops["list"] = lambda c, r: {"guests": [{"guest": GUEST}]}
+    w.agent.ops["list"] = lambda c, r: {"guests": [GUEST]}
     check(w.run("list", "--host=localhost"), 0, out=["42", "running"])
 
 
 def show_tells_all(w):
     w.command("squeue", w.job())
-    w.agent.ops["show"] = lambda c, r: {"guest": GUEST, "stats": {"cpu_ns": 5}}
-    check(w.run("show", "42"), 0, out=["tiny@2", "0-1", "52:54:00:00:00:01", "tcp port 2222", "guest's 22", "cpu_ns"])
+    w.agent.ops["show"] = lambda c, r: {"guest": {**GUEST, "stats": {"cpu_ns": 1500000000, "rss_kib": 2048}}}
+    check(w.run("show", "42"), 0, out=["tiny@2", "0-1", "52:54:00:00:00:01", "tcp port 2222", "guest's 22", "1.5 s", "2.0M"])
     guest = json.loads(check(w.run("show", "--json", "42"), 0).stdout)["guests"][0]
     assert guest["phase"] == "running" and guest["restart"] == 1 and "end" not in guest, guest
     assert guest["ports"][0]["address"] == "10.77.0.5/16", guest
@@ -280,8 +280,10 @@ def events_follow_over_an_agent_s_restart(w):
 
 def hosts_are_joined_with_agents(w):
     w.command("sinfo", f"{HOST}|mixed|8|16000|none\nno-such-host.invalid|drained|8|16000|vmjob: no libvirtd\n")
-    w.agent.ops["host"] = lambda c, r: {"host": {"version": "0.1", "guests": 3, "virt": "kvm", "cpus": 8}}
-    check(w.run("host"), 1, out=["mixed", "kvm", "no answer", "vmjob: no libvirtd"])
+    w.agent.ops["host"] = lambda c, r: {"host": {
+        "version": "0.1", "guests": {"running": 2, "paused": 1}, "libvirt": True, "kvm": True, "cpus": 8,
+        "storages": [{"name": "default", "ok": True}, {"name": "b", "ok": False, "error": "storage b is not mounted"}]}}
+    check(w.run("host"), 1, out=["mixed", "kvm", "no answer", "vmjob: no libvirtd", "storage b is not mounted"])
     rows = json.loads(check(w.run("host", "--json"), 1).stdout)["hosts"]
     assert rows[0]["guests"] == 3 and rows[0]["details"]["cpus"] == 8 and rows[1]["agent"] == "no answer", rows
 
@@ -462,10 +464,10 @@ def wait_for_end(c, gone):
 
 def console_ends_with_the_guest(w):
     echoing(w)
-    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end"}))
+    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end", "text": "guest 42 has ended"}))
     c = Console(w)
     c.expect(b"Power down.")
-    c.expect(b"the guest has ended")
+    c.expect(b"guest 42 has ended")
     c.ends(0)
 
 
@@ -518,15 +520,19 @@ def console_reads_where_another_writes(w):
     c.expect(b"login: ")
     c.type(b"x")
     c.expect(b"X")
+    send(w.agent.connections[-1], {"event": "console-read-only"})
+    c.expect(b"another has taken over")
+    c.type(b"y")
+    c.expect(b"cannot write")
     c.type(b"\x1d")
     c.ends(0)
 
 
 def console_follows_without_a_terminal(w):
     echoing(w)
-    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end"}))
+    w.agent.ops["after"] = lambda c, r: (send(c, b"Power down.\r\n"), send(c, {"event": "console-end", "text": "guest 42 has ended"}))
     w.command("squeue", w.job())
-    check(w.run("console", "42"), 0, out="Power down.", err="the guest has ended")
+    check(w.run("console", "42"), 0, out="Power down.", err="guest 42 has ended")
 
 
 TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list_shows_each_task_of_an_array,

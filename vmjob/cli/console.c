@@ -8,6 +8,7 @@
  * `vmjob console 42 < /dev/null` follows a console.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -129,7 +130,7 @@ static int connect_agent(struct console *c, int timeout_ms, struct vmj_error *er
 		return rc;
 	rc = ask(c, err);
 	if (rc == -EBUSY && !c->force) {
-		tell(c, "%s; you can look, and --force takes over", err->text);
+		tell(c, "%s (--force)", err->text);
 		c->write = false;
 		rc = ask(c, err);
 	}
@@ -145,13 +146,17 @@ static int take_json(struct console *c, struct json_object *o)
 {
 	const char *event = vmj_json_text(o, "event", "");
 
-	if (!strcmp(event, "console-end"))
+	if (!strcmp(event, "console-end")) {
+		tell(c, "%s", vmj_json_text(o, "text", "the guest has ended"));
 		return ENDED;
-	if (!strcmp(event, "console-taken")) {
+	}
+	if (!strcmp(event, "console-lost"))
+		tell(c, "%" PRId64 " bytes are missing here: this terminal is too slow",
+		     vmj_json_int(o, "bytes", 0));
+	if (!strcmp(event, "console-read-only")) {
 		c->write = false;
 		c->force = false;
-		tell(c, "%s writes now; you can look, and --force takes over",
-		     vmj_json_text(o, "by", "another"));
+		tell(c, "another has taken over and writes now; you can look on");
 	}
 	return GO_ON;
 }
@@ -279,8 +284,8 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	}
 	found = serve(&c);
 	vmj_client_close(c.client);
-	if (found != LOST)
-		tell(&c, found == ENDED ? "the guest has ended" : "detached");
+	if (found == DETACHED)
+		tell(&c, "detached");
 	vmj_terminal_restore();
 	return found == LOST ? VMJ_EXIT_FAILED : VMJ_EXIT_DONE;
 }

@@ -60,10 +60,46 @@ static const struct vmj_column columns[] = {
 	{"MEMORY", "memory_mib", true, false, vmj_cell_mib},
 	{"GUESTS", "guests", true, false, NULL},
 	{"VIRT", "virt", false, false, NULL},
+	{"STORAGE", "storage", false, false, NULL},
 	{"AGENT", "agent", false, false, NULL},
 	{"REASON", "reason", false, true, NULL},
 	{0},
 };
+
+static int64_t count_guests(struct json_object *host)
+{
+	struct json_object *phases = vmj_json_field(host, "guests");
+	int64_t n = 0;
+
+	if (!json_object_is_type(phases, json_type_object))
+		return 0;
+	json_object_object_foreach (phases, phase, count) {
+		(void)phase;
+		n += json_object_get_int64(count);
+	}
+	return n;
+}
+
+static const char *virt_of(struct json_object *host)
+{
+	if (!json_object_get_boolean(vmj_json_field(host, "libvirt")))
+		return "down";
+	return json_object_get_boolean(vmj_json_field(host, "kvm")) ? "kvm" : "qemu";
+}
+
+/* "ok", or the first storage that is not. */
+static const char *storage_of(struct json_object *host)
+{
+	struct json_object *all = vmj_json_field(host, "storages");
+
+	for (size_t i = 0; all && i < json_object_array_length(all); i++) {
+		struct json_object *storage = json_object_array_get_idx(all, i);
+
+		if (!json_object_get_boolean(vmj_json_field(storage, "ok")))
+			return vmj_json_text(storage, "error", "failed");
+	}
+	return "ok";
+}
 
 /* Slurm's columns, then the agent's word: its version, or its whole answer under "details". */
 static struct json_object *host_row(const struct vmj_node *node, const struct vmj_answer *answer)
@@ -82,8 +118,9 @@ static struct json_object *host_row(const struct vmj_node *node, const struct vm
 		return row;
 	}
 	vmj_view_add_text(row, "agent", vmj_json_text(host, "version", "up"));
-	vmj_view_add_int(row, "guests", vmj_json_int(host, "guests", 0));
-	vmj_view_add_text(row, "virt", vmj_json_text(host, "virt", ""));
+	vmj_view_add_int(row, "guests", count_guests(host));
+	vmj_view_add_text(row, "virt", virt_of(host));
+	vmj_view_add_text(row, "storage", storage_of(host));
 	json_object_object_add(row, "details", json_object_get(host));
 	return row;
 }

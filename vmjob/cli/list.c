@@ -92,9 +92,9 @@ static const struct vmj_job *job_of(const struct listing *l, int64_t id)
 	return NULL;
 }
 
-static void add_guest(struct listing *l, const char *host, struct json_object *answer)
+static void add_guest(struct listing *l, const char *host, struct json_object *guest)
 {
-	struct json_object *row = vmj_view_guest(host, answer);
+	struct json_object *row = vmj_view_guest(host, guest);
 	const struct vmj_job *job = job_of(l, vmj_json_int(row, "job", 0));
 	char label[24];
 
@@ -119,6 +119,8 @@ static int ask_hosts(struct listing *l, struct vmj_error *err)
 
 		if (answers[i].rc < 0)
 			vmj_view_add_failed(l->unreachable, l->hosts.names[i], &answers[i].err);
+		if (vmj_json_field(answers[i].reply, "truncated"))
+			vmj_say("%s: has more guests than fit into its answer", l->hosts.names[i]);
 		for (size_t k = 0; guests && k < json_object_array_length(guests); k++)
 			add_guest(l, l->hosts.names[i], json_object_array_get_idx(guests, k));
 	}

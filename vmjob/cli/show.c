@@ -63,6 +63,7 @@ static const struct vmj_column lines[] = {
 	{"User", "user", false, false, NULL},
 	{"Host", "host", false, false, NULL},
 	{"Phase", "phase", false, false, NULL},
+	{"Reason", "reason", false, false, NULL},
 	{"End", "end", false, false, NULL},
 	{"Failure", "failure", false, false, NULL},
 	{"Image", "image", false, false, NULL},
@@ -77,6 +78,32 @@ static const struct vmj_column lines[] = {
 	{"Ended", "ended", false, false, vmj_cell_time},
 	{"Elapsed", "elapsed", false, false, vmj_cell_seconds},
 	{"QEMU", "pid", false, false, NULL},
+	{0},
+};
+
+static const char *cell_ns(struct json_object *value, char buf[VMJ_CELL_MAX])
+{
+	snprintf(buf, VMJ_CELL_MAX, "%.1f s", (double)json_object_get_int64(value) / 1e9);
+	return buf;
+}
+
+static const char *cell_kib(struct json_object *value, char buf[VMJ_CELL_MAX])
+{
+	return vmj_bytes_format(json_object_get_int64(value) * 1024, buf);
+}
+
+static const char *cell_bytes(struct json_object *value, char buf[VMJ_CELL_MAX])
+{
+	return vmj_bytes_format(json_object_get_int64(value), buf);
+}
+
+static const struct vmj_column figures[] = {
+	{"CPU time", "cpu_ns", false, false, cell_ns},
+	{"Resident", "rss_kib", false, false, cell_kib},
+	{"Read", "rd_bytes", false, false, cell_bytes},
+	{"Written", "wr_bytes", false, false, cell_bytes},
+	{"Received", "rx_bytes", false, false, cell_bytes},
+	{"Sent", "tx_bytes", false, false, cell_bytes},
 	{0},
 };
 
@@ -100,26 +127,28 @@ static void print_port(struct json_object *port)
 	}
 }
 
-static void print_guest(struct json_object *row)
+static void print_lines(struct json_object *o, const struct vmj_column *l)
 {
-	struct json_object *ports = vmj_json_field(row, "ports");
-	struct json_object *stats = vmj_json_field(row, "stats");
 	char buf[VMJ_CELL_MAX];
 
-	for (const struct vmj_column *l = lines; l->title; l++) {
-		struct json_object *value = vmj_json_field(row, l->key);
+	for (; l->title; l++) {
+		struct json_object *value = vmj_json_field(o, l->key);
 		const char *text = !value    ? NULL
 				   : l->text ? l->text(value, buf)
 					     : json_object_get_string(value);
 		if (text && *text)
 			printf("%-12s %s\n", l->title, text);
 	}
+}
+
+static void print_guest(struct json_object *row)
+{
+	struct json_object *ports = vmj_json_field(row, "ports");
+
+	print_lines(row, lines);
 	for (size_t i = 0; ports && i < json_object_array_length(ports); i++)
 		print_port(json_object_array_get_idx(ports, i));
-	if (!stats)
-		return;
-	json_object_object_foreach (stats, key, value)
-		printf("%-12s %s\n", key, json_object_get_string(value));
+	print_lines(vmj_json_field(row, "stats"), figures);
 }
 
 static void print(struct json_object *rows, bool json)
@@ -160,7 +189,8 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 			failed = vmj_say_failed(&answers[i].err);
 		else
 			json_object_array_add(
-				rows, vmj_view_guest(target.hosts.names[i], answers[i].reply));
+				rows, vmj_view_guest(target.hosts.names[i],
+						     vmj_json_field(answers[i].reply, "guest")));
 	}
 	vmj_answers_free(answers, target.hosts.n);
 	print(rows, o.json);

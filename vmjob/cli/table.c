@@ -104,6 +104,18 @@ int64_t vmj_json_int(struct json_object *o, const char *key, int64_t otherwise)
 	return json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : otherwise;
 }
 
+const char *vmj_bytes_format(int64_t bytes, char buf[VMJ_CELL_MAX])
+{
+	static const char units[] = "BKMGTPE";
+	double n = (double)bytes;
+	int unit = 0;
+
+	for (; n >= 1024 && units[unit + 1]; unit++)
+		n /= 1024;
+	snprintf(buf, VMJ_CELL_MAX, unit ? "%.1f%c" : "%.0f%c", n, units[unit]);
+	return buf;
+}
+
 const char *vmj_cell_mib(struct json_object *value, char buf[VMJ_CELL_MAX])
 {
 	return vmj_format_size_mib((uint64_t)json_object_get_int64(value), buf, VMJ_CELL_MAX);

@@ -37,6 +37,9 @@ struct json_object *vmj_json_field(struct json_object *o, const char *key);
 const char *vmj_json_text(struct json_object *o, const char *key, const char *otherwise);
 int64_t vmj_json_int(struct json_object *o, const char *key, int64_t otherwise);
 
+/* "17B", "1.5G". buf of VMJ_CELL_MAX. */
+const char *vmj_bytes_format(int64_t bytes, char buf[VMJ_CELL_MAX]);
+
 /* Cells. */
 const char *vmj_cell_mib(struct json_object *value, char buf[VMJ_CELL_MAX]);
 const char *vmj_cell_seconds(struct json_object *value, char buf[VMJ_CELL_MAX]); /* 1-02:03:04 */

@@ -103,20 +103,24 @@ static void add_times(struct json_object *row, struct json_object *guest)
 		vmj_view_add_int(row, "ended", end);
 }
 
-struct json_object *vmj_view_guest(const char *host, struct json_object *answer)
+struct json_object *vmj_view_guest(const char *host, struct json_object *guest)
 {
 	static const struct field known[] = {
-		{"user", "user"},   {"uid", "uid"},
-		{"phase", "phase"}, {"failure", "failure"},
-		{"cpus", "cpus"},   {"image_path", "image_path"},
-		{"pid", "pid"},     {0},
+		{"user", "user"},
+		{"uid", "uid"},
+		{"phase", "phase"},
+		{"reason", "reason"},
+		{"failure", "failure"},
+		{"cpus", "cpus"},
+		{"image_path", "image_path"},
+		{"pid", "pid"},
+		{0},
 	};
 	static const struct field asked[] = {
 		{"vcpus", "vcpus"}, {"memory_mib", "memory"}, {"script", "script"},
 		{"cpu", "cpu"},     {"grace_s", "grace"},     {0},
 	};
-	struct json_object *guest = vmj_json_field(answer, "guest");
-	struct json_object *stats = vmj_json_field(answer, "stats");
+	struct json_object *stats = vmj_json_field(guest, "stats");
 	struct json_object *request = vmj_json_field(guest, "request");
 	struct json_object *ports = vmj_json_field(guest, "ports");
 	struct json_object *row = new_row();
