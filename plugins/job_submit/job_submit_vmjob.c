@@ -167,14 +167,21 @@ static void mark_batch_task(job_desc_msg_t *job, const char *request)
 /* --- job_submit ------------------------------------------------------------------------------ */
 
 /* What the description asks for beside the request, and what cannot be had together. */
-static int check_company(const job_desc_msg_t *job, const struct vmj_request *request,
-			 struct vmj_error *err)
+static int check_company(const job_desc_msg_t *job, const struct vmj_job_shape *shape,
+			 const struct vmj_request *request, struct vmj_error *err)
 {
 	if (job->mem_per_tres)
 		return vmj_fail_user(
 			err, EINVAL,
 			"--mem-per-gpu cannot be used with --vm-image: give --vm-memory for the "
 			"guest, or --mem for the whole job");
+	if (request->vcpus > shape->cpus_per_node)
+		return vmj_fail_user(
+			err, EINVAL,
+			VMJ_REQUEST_ENV
+			": vcpus: %u are more than the job has CPUs on a node: ask for "
+			"CPUs with -c",
+			request->vcpus);
 	for (unsigned int i = 0; job->array_inx && i < request->n_nets; i++)
 		if (request->nets[i].mac[0])
 			return vmj_fail_user(
@@ -193,11 +200,14 @@ static int resolve(const job_desc_msg_t *job, const char *json, struct vmj_admis
 	int r;
 
 	r = vmj_request_parse(json, &request, err);
-	if (r == 0)
-		r = check_company(job, &request, err);
+	if (r < 0) {
+		vmj_fail_prefix(err, VMJ_REQUEST_ENV);
+		return r;
+	}
+	vmj_job_shape(job, &shape);
+	r = check_company(job, &shape, &request, err);
 	if (r < 0)
 		return r;
-	vmj_job_shape(job, &shape);
 	return admit(&request, &shape, ret, err);
 }
 
