@@ -3,11 +3,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmjob/model/json.h"
 #include "vmjob/wire/buffer.h"
 
 #define HEAD       5 /* length and type */
@@ -141,25 +141,5 @@ int vmj_frame_encode(char type, const void *payload, size_t len, uint8_t **ret, 
 int vmj_frame_json(const uint8_t *payload, size_t len, struct json_object **ret,
 		   struct vmj_error *err)
 {
-	struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH);
-	struct json_object *o;
-	enum json_tokener_error why;
-	size_t end;
-
-	if (!tok)
-		return vmj_fail(err, ENOMEM, "no memory for a JSON reader");
-	json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	o = len ? json_tokener_parse_ex(tok, (const char *)payload, (int)len) : NULL;
-	why = json_tokener_get_error(tok);
-	end = json_tokener_get_parse_end(tok);
-	json_tokener_free(tok);
-	if (json_object_is_type(o, json_type_object) && end == len) {
-		*ret = o;
-		return 0;
-	}
-	json_object_put(o);
-	if (why != json_tokener_success && why != json_tokener_continue)
-		return vmj_fail(err, EPROTO, "a message is not JSON: %s at byte %zu",
-				json_tokener_error_desc(why), end);
-	return vmj_fail(err, EPROTO, "a message is not one whole JSON object");
+	return vmj_json_parse("the message", (const char *)payload, len, JSON_DEPTH, ret, err);
 }

@@ -34,7 +34,8 @@ int vmj_decoder_next(struct vmj_decoder *d, char *ret_type, const uint8_t **ret_
 /* Encode into a fresh buffer (caller's). */
 int vmj_frame_encode(char type, const void *payload, size_t len, uint8_t **ret, size_t *ret_len);
 
-/* Strict JSON text of a 'J' frame -> object (caller's); must be an object, depth <= 16. */
+/* Strict JSON text of a 'J' frame -> object (caller's); must be an object, depth <= 16. EINVAL by
+ * the user's fault. */
 int vmj_frame_json(const uint8_t *payload, size_t len, struct json_object **ret,
 		   struct vmj_error *err);
 

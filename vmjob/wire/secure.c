@@ -179,11 +179,22 @@ static int next_greeting(struct vmj_secure *s, struct json_object **ret, struct 
 	return 1;
 }
 
+static int refused(struct json_object *o, struct vmj_error *err)
+{
+	const char *text = member_string(o, "error");
+	int code = member_int(o, "code");
+
+	return vmj_fail(err, code > 0 ? code : EPROTO, "the agent refused us: %s",
+			text ? text : "it does not say why");
+}
+
 static int hello_came(struct vmj_secure *s, struct json_object *o, struct vmj_error *err)
 {
 	const char *hex = member_string(o, "nonce");
 	size_t len = 0;
 
+	if (member_string(o, "error"))
+		return refused(o, err);
 	if (member_int(o, "vmjob") != VERSION)
 		return vmj_fail(err, EPROTO,
 				"the peer's greeting is not one of vmjob's protocol %d: the "
@@ -240,16 +251,10 @@ static int start_sending(struct vmj_secure *s)
 static int answer_came(struct vmj_secure *s, struct json_object *o, struct vmj_error *err)
 {
 	struct json_object *ok;
-	const char *text = member_string(o, "error");
-	int code = member_int(o, "code");
 
-	if (json_object_object_get_ex(o, "ok", &ok) && json_object_get_boolean(ok)) {
-		if (start_sending(s) < 0)
-			return vmj_fail(err, ENOMEM, "no memory for a connection");
-		return 0;
-	}
-	return vmj_fail(err, code > 0 ? code : EPROTO, "the agent refused us: %s",
-			text ? text : "it does not say why");
+	if (!json_object_object_get_ex(o, "ok", &ok) || !json_object_get_boolean(ok))
+		return refused(o, err);
+	return start_sending(s) < 0 ? vmj_fail(err, ENOMEM, "no memory for a connection") : 0;
 }
 
 /* --- records --------------------------------------------------------------------------------- */
