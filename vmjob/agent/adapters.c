@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmjob/agent/adapters.h"
+
+const struct vmj_adapters vmj_adapters = {
+	.domain_check = vmj_domain_check,
+	.image_find = vmj_image_find,
+	.disk_overlay = vmj_disk_overlay,
+	.disk_empty = vmj_disk_empty,
+	.seed_write = vmj_seed_write,
+	.ports_plan = vmj_ports_plan,
+	.ports_check = vmj_ports_check,
+	.ports_filter = vmj_ports_filter,
+	.ports_unfilter = vmj_ports_unfilter,
+	.domain_xml = vmj_domain_xml,
+	.cgroups_join = vmj_cgroups_join,
+	.cgroups_cpuset = vmj_cgroups_cpuset,
+	.virt_has_kvm = vmj_virt_has_kvm,
+	.virt_ensure_nat = vmj_virt_ensure_nat,
+	.virt_info = vmj_virt_info,
+	.virt_create_paused = vmj_virt_create_paused,
+	.virt_pin = vmj_virt_pin,
+	.virt_resume = vmj_virt_resume,
+	.virt_destroy = vmj_virt_destroy,
+};

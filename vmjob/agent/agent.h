@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The agent: one context made of its parts. Everything in it is of the loop's thread, but for
+ * `virt`, `topology` and `dir`, which workers use too. */
+#ifndef VMJ_AGENT_AGENT_H
+#define VMJ_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "vmjob/agent/pool.h"
+#include "vmjob/agent/record.h"
+#include "vmjob/agent/settings.h"
+
+struct vmj_eventlog;
+struct vmj_follower;
+struct vmj_guests;
+struct vmj_ready;
+struct vmj_server;
+struct vmj_topology;
+struct vmj_virt;
+
+struct vmj_agent {
+	sd_event *loop;
+	struct vmj_settings *settings;
+	struct vmj_pool *pool;
+	struct vmj_topology *topology;
+	struct vmj_virt *virt;
+	struct vmj_ready *ready;
+	struct vmj_eventlog *events;
+	LIST_HEAD(, vmj_follower) followers; /* of the event log */
+	struct vmj_guests *guests;
+	struct vmj_server *server;
+	int64_t started_us;
+	bool kvm; /* as last seen */
+	char host[256];
+	char boot_id[37];
+	char dir[VMJ_GUEST_PATH_MAX]; /* of the guests' records and disks */
+};
+
+int64_t vmj_now_us(void); /* CLOCK_REALTIME */
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmjob/agent/work.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/base/log.h"
+
+#define DISK    "disk.qcow2"
+#define SEED    "seed.img"
+#define CONSOLE "console.log"
+
+static int write_record(struct vmj_work *w, enum vmj_phase phase, struct vmj_error *err)
+{
+	w->guest.phase = phase;
+	return vmj_record_write(w->dir, &w->guest, err);
+}
+
+static const char *file_path(const struct vmj_work *w, const char *file, char *buf)
+{
+	return vmj_record_path(w->dir, w->guest.job, file, buf);
+}
+
+static int record_step(void *ctx, struct vmj_error *err)
+{
+	return write_record(ctx, VMJ_PHASE_PREPARING, err);
+}
+
+static int record_undo(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+
+	return vmj_record_remove(w->dir, w->guest.job, err);
+}
+
+/* Destroys also the domain of an earlier run of the same job. */
+static int destroy_domain(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+
+	return w->adapters->virt_destroy(w->virt, w->guest.job, err);
+}
+
+static int remove_filter(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+
+	return w->adapters->ports_unfilter(&w->guest, err);
+}
+
+static int clear_step(void *ctx, struct vmj_error *err)
+{
+	int r = destroy_domain(ctx, err);
+
+	return r < 0 ? r : remove_filter(ctx, err);
+}
+
+static int image_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	const struct vmj_request *q = &w->guest.request;
+	const char *storage;
+	int r;
+
+	if (!w->config->n_storages)
+		return vmj_fail(err, ENOENT,
+				"vmjob.conf names no storage: add one, as in storage default { "
+				"path = \"/srv/vmjob\" }");
+	storage = w->config->storages[0].path;
+	r = w->adapters->domain_check(storage, err);
+	if (r == 0)
+		r = w->adapters->image_find(storage, q->image, q->revision, w->guest.uid,
+					    w->guest.gid, &w->image, err);
+	if (r == 0)
+		snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s", w->image.path);
+	return r;
+}
+
+static int ports_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	int r = w->adapters->ports_plan(w->config, &w->guest, w->node_index, err);
+
+	if (r == 0)
+		r = w->adapters->ports_check(w->config, &w->guest, err);
+	for (unsigned int i = 0; r == 0 && i < w->guest.n_ports; i++) {
+		const struct vmj_net_config *n =
+			vmj_config_network(w->config, w->guest.ports[i].network);
+
+		if (n && n->kind == VMJ_NET_NAT)
+			r = w->adapters->virt_ensure_nat(w->virt, n, err);
+	}
+	return r < 0 ? r : write_record(w, VMJ_PHASE_PREPARING, err);
+}
+
+static const char *extra_disk_name(unsigned int i, char buf[24])
+{
+	snprintf(buf, 24, "disk%u.qcow2", i + 1);
+	return buf;
+}
+
+static int disks_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	const struct vmj_guest *g = &w->guest;
+	char path[VMJ_GUEST_PATH_MAX], name[24];
+	int r = w->adapters->disk_overlay(&w->image, file_path(w, DISK, path), g->uid, g->gid, err);
+
+	for (unsigned int i = 0; r == 0 && i < g->request.n_disks; i++)
+		r = w->adapters->disk_empty(file_path(w, extra_disk_name(i, name), path),
+					    g->request.disks[i].size_mib, g->uid, g->gid, err);
+	return r;
+}
+
+static int seed_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	char path[VMJ_GUEST_PATH_MAX];
+
+	return w->adapters->seed_write(w->config, &w->guest, file_path(w, SEED, path), err);
+}
+
+static int filter_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+
+	return w->adapters->ports_filter(w->config, &w->guest, err);
+}
+
+static const char *cpu_model(const struct vmj_work *w)
+{
+	if (w->guest.request.cpu[0])
+		return w->guest.request.cpu;
+	return w->config->default_cpu[0] ? w->config->default_cpu : "host";
+}
+
+static int guest_shape(const struct vmj_work *w, struct vmj_shape *ret, struct vmj_error *err)
+{
+	const struct vmj_request *q = &w->guest.request;
+	char cpus[sizeof(w->guest.cpus)] = "";
+	int r = vmj_topology_from_slurm(w->topology, w->guest.cpus, cpus, sizeof(cpus), err);
+
+	return r < 0 ? r : vmj_topology_shape(w->topology, cpus, q->vcpus, q->memory_mib, ret, err);
+}
+
+/* The names of the guest's files and of its networks' bridges, as the XML wants them. */
+struct names {
+	char disk[VMJ_GUEST_PATH_MAX], seed[VMJ_GUEST_PATH_MAX], console[VMJ_GUEST_PATH_MAX];
+	char extra[VMJ_DISKS_MAX][VMJ_GUEST_PATH_MAX];
+	const char *extra_list[VMJ_DISKS_MAX + 1];
+};
+
+static void name_files(const struct vmj_work *w, struct names *n, struct vmj_domain_spec *spec)
+{
+	char name[24];
+
+	for (unsigned int i = 0; i < w->guest.request.n_disks; i++)
+		n->extra_list[i] = file_path(w, extra_disk_name(i, name), n->extra[i]);
+	spec->disk = file_path(w, DISK, n->disk);
+	spec->seed = file_path(w, SEED, n->seed);
+	spec->console_log = file_path(w, CONSOLE, n->console);
+	spec->extra_disks = n->extra_list;
+	for (unsigned int i = 0; i < w->guest.n_ports; i++) {
+		const struct vmj_net_config *net =
+			vmj_config_network(w->config, w->guest.ports[i].network);
+
+		spec->bridges[i] = net && net->kind != VMJ_NET_USER ? net->bridge : NULL;
+	}
+}
+
+static int domain_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	struct vmj_domain_spec spec = {.guest = &w->guest, .cpu = cpu_model(w)};
+	vmj_autofree struct names *names = calloc(1, sizeof(*names));
+	vmj_autofree char *xml = NULL;
+	struct vmj_shape shape;
+	int r;
+
+	if (!names)
+		return vmj_fail(err, ENOMEM, "no memory for the domain of guest %u", w->guest.job);
+	r = guest_shape(w, &shape, err);
+	if (r == 0)
+		r = w->adapters->virt_has_kvm(w->virt, &spec.kvm, err);
+	if (r < 0)
+		return r;
+	spec.shape = &shape;
+	name_files(w, names, &spec);
+	r = w->adapters->domain_xml(&spec, &xml, err);
+	return r < 0 ? r : w->adapters->virt_create_paused(w->virt, xml, &w->guest.pid, err);
+}
+
+static int prepared_step(void *ctx, struct vmj_error *err)
+{
+	return write_record(ctx, VMJ_PHASE_PREPARED, err);
+}
+
+/* Disks and seed need no undo of their own: they are in the directory that record_undo removes. */
+const struct vmj_step vmj_prepare_steps[] = {
+	{"prepare.record", record_step, record_undo},
+	{"prepare.clear", clear_step, NULL},
+	{"prepare.image", image_step, NULL},
+	{"prepare.ports", ports_step, NULL},
+	{"prepare.disks", disks_step, NULL},
+	{"prepare.seed", seed_step, NULL},
+	{"prepare.filter", filter_step, remove_filter},
+	{"prepare.domain", domain_step, destroy_domain},
+	{"prepare.prepared", prepared_step, NULL},
+	{.name = NULL},
+};
+
+static void forget_making(struct vmj_guest *g)
+{
+	g->pid = 0;
+	g->n_ports = 0;
+	g->end = VMJ_END_NONE;
+	g->start_us = g->end_us = 0;
+	g->failure[0] = '\0';
+	g->image_path[0] = '\0';
+}
+
+/* What is left on record after a failure: the user's refusal, or leavings to be removed later. */
+static void record_failure(struct vmj_work *w, const struct vmj_error *why)
+{
+	struct vmj_error err;
+
+	if (why->fault == VMJ_FAULT_HOST && !w->leftovers)
+		return;
+	if (!w->leftovers)
+		forget_making(&w->guest);
+	snprintf(w->guest.failure, sizeof(w->guest.failure), "%s", why->text);
+	if (write_record(w, w->leftovers ? VMJ_PHASE_RELEASING : VMJ_PHASE_REFUSED, &err) < 0)
+		vmj_log_warning("guest %u: %s", w->guest.job, err.text);
+}
+
+int vmj_work_prepare(struct vmj_work *w, struct vmj_error *err)
+{
+	struct vmj_error why = {0};
+	int r;
+
+	forget_making(&w->guest);
+	r = vmj_steps_run(vmj_prepare_steps, w, &w->leftovers, &why);
+	if (r == 0 || r == -ECANCELED)
+		return r;
+	record_failure(w, &why);
+	if (err)
+		*err = why;
+	return r;
+}

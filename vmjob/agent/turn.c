@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "vmjob/agent/turn.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <systemd/sd-event.h>
+
+#include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/phase.h"
+#include "vmjob/agent/ready.h"
+#include "vmjob/agent/work.h"
+#include "vmjob/base/cleanup.h"
+#include "vmjob/base/log.h"
+
+/* How long a restart of libvirtd is waited for; prolog and epilog wait longer than this. */
+#define WAIT_PREPARE_US (10 * 1000000ull)
+#define WAIT_RELEASE_US (20 * 1000000ull)
+#define TRIES           2 /* libvirtd may go away in the middle once */
+
+struct vmj_turn {
+	STAILQ_ENTRY(vmj_turn) link;
+	bool prepare; /* else release */
+	bool was_alive;
+	unsigned int tries;
+	struct vmj_entry *entry;
+	struct vmj_call *call;
+	struct vmj_settings *settings;
+	struct vmj_work work;
+	int r;
+	struct vmj_error err;
+};
+
+static void start_next(struct vmj_entry *e);
+
+static void turn_free(struct vmj_turn *t)
+{
+	vmj_settings_unref(t->settings);
+	vmj_entry_unref(t->entry);
+	free(t);
+}
+
+void vmj_turn_drop_all(struct vmj_entry *e)
+{
+	struct vmj_turn *t;
+
+	while ((t = STAILQ_FIRST(&e->turns))) {
+		struct vmj_error err;
+
+		STAILQ_REMOVE_HEAD(&e->turns, link);
+		vmj_fail(&err, ESHUTDOWN, "the agent ends");
+		if (t->call)
+			vmj_call_fail(t->call, &err);
+		free(t);
+	}
+}
+
+/* --- the end of a turn ----------------------------------------------------------------------- */
+
+static void answer(struct vmj_turn *t)
+{
+	struct json_object *o;
+
+	if (!t->call)
+		return;
+	if (t->r < 0) {
+		vmj_call_fail(t->call, &t->err);
+	} else {
+		o = json_object_new_object();
+		if (t->prepare)
+			json_object_object_add(
+				o, "phase",
+				json_object_new_string(vmj_phase_name(t->entry->rec.phase)));
+		vmj_call_ok(t->call, o);
+	}
+	t->call = NULL;
+}
+
+static void end_turn(struct vmj_turn *t)
+{
+	struct vmj_entry *e = vmj_entry_ref(t->entry);
+
+	e->busy = false;
+	answer(t);
+	turn_free(t);
+	start_next(e);
+	vmj_entry_settle(e);
+	vmj_entry_unref(e);
+}
+
+static void prepared(struct vmj_turn *t)
+{
+	struct vmj_entry *e = t->entry;
+	const struct vmj_guest *g = &t->work.guest;
+
+	e->rec = *g;
+	if (t->r == 0) {
+		vmj_eventlog_add(e->agent->events, g->job, g->uid, "prepared", "prepared for %s",
+				 g->user);
+		return;
+	}
+	e->known = t->err.fault == VMJ_FAULT_USER || t->work.leftovers;
+	vmj_eventlog_add(e->agent->events, g->job, g->uid, e->known ? "refused" : "failed",
+			 "could not be prepared: %s", t->err.text);
+}
+
+static void released(struct vmj_turn *t)
+{
+	struct vmj_entry *e = t->entry;
+
+	if (t->r < 0) {
+		e->known = true;
+		e->rec.phase = VMJ_PHASE_RELEASING;
+		vmj_log_warning("guest %u could not be released: %s", e->rec.job, t->err.text);
+		return;
+	}
+	if (e->known)
+		vmj_eventlog_add(e->agent->events, e->rec.job, e->rec.uid, "released",
+				 t->was_alive ? "released while it still ran" : "released");
+	if (t->was_alive) {
+		e->rec.end = VMJ_END_RELEASED;
+		vmj_entry_tell_ended(e);
+	}
+	e->known = false;
+	vmj_conn_detach(&e->claim);
+}
+
+/* --- at work --------------------------------------------------------------------------------- */
+
+static void turn_work(void *arg)
+{
+	struct vmj_turn *t = arg;
+
+	t->r = t->prepare ? vmj_work_prepare(&t->work, &t->err)
+			  : vmj_work_release(&t->work, &t->err);
+}
+
+static void begin(void *arg);
+
+static void turn_done(void *arg)
+{
+	struct vmj_turn *t = arg;
+
+	if (t->r < 0 && t->err.code == ENOTCONN && ++t->tries < TRIES) {
+		vmj_ready_wait(t->entry->agent->ready,
+			       t->prepare ? WAIT_PREPARE_US : WAIT_RELEASE_US, begin, t);
+		return;
+	}
+	if (t->prepare)
+		prepared(t);
+	else
+		released(t);
+	end_turn(t);
+}
+
+static void submit(struct vmj_turn *t, enum vmj_lane lane, void (*work)(void *arg),
+		   void (*done)(void *arg))
+{
+	int r = vmj_pool_submit(t->entry->agent->pool, vmj_lane(t->entry->rec.job, lane), work,
+				done, t);
+
+	if (r == 0)
+		return;
+	t->r = vmj_fail(&t->err, -r, "no thread can be started for guest %u: %s", t->entry->rec.job,
+			vmj_strerror(r));
+	t->entry->known = t->entry->known && !t->prepare;
+	end_turn(t);
+}
+
+static void nothing(void *arg)
+{
+}
+
+static void begin_work(void *arg)
+{
+	submit(arg, VMJ_LANE_MAIN, turn_work, turn_done);
+}
+
+/* A destroy of the job's last domain that is still under way must not hit the new one. */
+static void begin(void *arg)
+{
+	struct vmj_turn *t = arg;
+
+	if (t->prepare)
+		submit(t, VMJ_LANE_END, nothing, begin_work);
+	else
+		begin_work(t);
+}
+
+/* The prolog comes again when its connection broke, or slurmd restarted. */
+static bool prepared_already(const struct vmj_entry *e, const struct vmj_guest *g)
+{
+	return e->known && e->rec.restart == g->restart && e->rec.uid == g->uid &&
+	       e->rec.phase != VMJ_PHASE_PREPARING && e->rec.phase != VMJ_PHASE_RELEASING;
+}
+
+static void begin_prepare(struct vmj_turn *t)
+{
+	struct vmj_entry *e = t->entry;
+
+	if (prepared_already(e, &t->work.guest)) {
+		if (e->rec.phase == VMJ_PHASE_REFUSED)
+			t->r = vmj_fail_user(&t->err, EINVAL, "%s", e->rec.failure);
+		end_turn(t);
+		return;
+	}
+	vmj_conn_detach(&e->claim);
+	e->deadline = sd_event_source_disable_unref(e->deadline);
+	e->known = true;
+	e->rec = t->work.guest;
+	e->rec.phase = VMJ_PHASE_PREPARING;
+	vmj_ready_wait(e->agent->ready, WAIT_PREPARE_US, begin, t);
+}
+
+/* What of the guest is stuck in a call is freed by destroying it beside. */
+static void begin_release(struct vmj_turn *t)
+{
+	struct vmj_entry *e = t->entry;
+
+	t->was_alive = e->known && vmj_phase_alive(e->rec.phase);
+	t->work.guest = e->rec;
+	e->deadline = sd_event_source_disable_unref(e->deadline);
+	if (t->was_alive)
+		vmj_entry_destroy(e);
+	vmj_ready_wait(e->agent->ready, WAIT_RELEASE_US, begin, t);
+}
+
+static void start_next(struct vmj_entry *e)
+{
+	struct vmj_turn *t = STAILQ_FIRST(&e->turns);
+	struct vmj_agent *a = e->agent;
+
+	if (e->busy || !t)
+		return;
+	STAILQ_REMOVE_HEAD(&e->turns, link);
+	e->busy = true;
+	e->in_adoption = false;
+	t->entry = vmj_entry_ref(e);
+	t->settings = vmj_settings_ref(a->settings);
+	t->work.adapters = &vmj_adapters;
+	t->work.config = t->settings->config;
+	t->work.topology = a->topology;
+	t->work.virt = a->virt;
+	t->work.dir = a->dir;
+	if (t->prepare)
+		begin_prepare(t);
+	else
+		begin_release(t);
+}
+
+static struct vmj_turn *turn_new(struct vmj_entry *e, struct vmj_call *call)
+{
+	struct vmj_turn *t = calloc(1, sizeof(*t));
+	struct vmj_error err;
+
+	if (t) {
+		t->call = call;
+		return t;
+	}
+	if (call) {
+		vmj_fail(&err, ENOMEM, "the agent has no memory left");
+		vmj_call_fail(call, &err);
+	}
+	vmj_entry_settle(e);
+	return NULL;
+}
+
+void vmj_turn_prepare(struct vmj_entry *e, struct vmj_call *call, const struct vmj_guest *guest,
+		      unsigned int node_index)
+{
+	struct vmj_turn *t = turn_new(e, call);
+
+	if (!t)
+		return;
+	t->prepare = true;
+	t->work.guest = *guest;
+	t->work.node_index = node_index;
+	STAILQ_INSERT_TAIL(&e->turns, t, link);
+	start_next(e);
+}
+
+void vmj_turn_release(struct vmj_entry *e, struct vmj_call *call)
+{
+	struct vmj_turn *t = turn_new(e, call);
+
+	if (!t)
+		return;
+	STAILQ_INSERT_TAIL(&e->turns, t, link);
+	start_next(e);
+}
