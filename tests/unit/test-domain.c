@@ -223,7 +223,7 @@ static void test_networks(void **state)
 	      {"//q:commandline/q:arg[2]/@value",
 	       "user,id=vjuser1,hostfwd=tcp::40022-:22,hostfwd=udp::40053-:53"},
 	      {"//q:commandline/q:arg[4]/@value",
-	       "virtio-net-pci,netdev=vjuser1,bus=pcie.0,mac=52:54:00:00:00:01"});
+	       "virtio-net-pci,netdev=vjuser1,bus=pcie.0,addr=0x11,mac=52:54:00:00:00:01"});
 }
 
 static void test_watchdog(void **state)

@@ -320,6 +320,23 @@ def completion_comes_from_the_tables(w):
     assert check(w.run("--complete", "show", ""), 0).stdout.split() == ["42"]
 
 
+def bash_completes(w):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/completion/vmjob")
+
+    def completed(*words):
+        program = f"source '{script}'; COMP_CWORD=$(($# - 1)); COMP_WORDS=(\"$@\"); _vmjob; echo \"${{COMPREPLY[*]}}\""
+        env = {**w.env, "PATH": os.path.dirname(VMJOB) + ":" + w.env["PATH"]}
+        return subprocess.run(["bash", "-c", program, "bash", *words], env=env, capture_output=True, text=True).stdout.split()
+    assert completed("vmjob", "s") == ["start", "show", "stop"], completed("vmjob", "s")
+    assert completed("vmjob", "stop", "--g") == ["--grace="]
+    assert completed("vmjob", "nonsense", "") == []
+    w.command("squeue", w.job() + w.job(job=43))
+    assert completed("vmjob", "console", "4") == ["42", "43"]
+    with open(w.directory + "/disk.raw", "w"):
+        pass
+    assert completed("vmjob", "image", "import", w.directory + "/di") == [w.directory + "/disk.raw"]
+
+
 def images_come_and_go(w):
     with open(w.directory + "/vmjob.conf", "w") as f:
         f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
@@ -539,7 +556,7 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          list_names_hosts_that_do_not_answer, list_works_without_slurm, show_tells_all,
          jobs_without_a_guest_are_explained, stop_passes_its_options, one_guest_of_several_must_be_chosen,
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
-         start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, images_come_and_go,
+         start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes, images_come_and_go,
          console_carries_both_ways_and_detaches, console_takes_another_key,
          console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,
          console_ends_with_the_window, console_ends_with_the_guest, console_survives_the_agent_s_restart,

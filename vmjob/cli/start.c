@@ -217,10 +217,19 @@ static void wait_for_news(const struct vmj_target *target, struct vmj_feed **fee
 		poll(NULL, 0, ms);
 }
 
+/* Once, and to people only. */
+static void tell_waiting(const struct vmj_error *why, bool *told)
+{
+	if (!*told && isatty(STDERR_FILENO))
+		vmj_say("%s; waiting for it, and Ctrl-C leaves it alone", why->text);
+	*told = true;
+}
+
 static int wait_running(uint32_t job, struct vmj_error *err)
 {
 	VMJ_CLEANUP(vmj_feed_freep) struct vmj_feed *feed = NULL;
 	int ms = LOOK_FIRST_MS, rc;
+	bool told = false;
 	char label[16];
 
 	snprintf(label, sizeof(label), "%" PRIu32, job);
@@ -229,6 +238,7 @@ static int wait_running(uint32_t job, struct vmj_error *err)
 
 		rc = vmj_target_find(label, NULL, &target, err);
 		if (rc == -EAGAIN) {
+			tell_waiting(err, &told);
 			poll(NULL, 0, ms);
 			continue;
 		}

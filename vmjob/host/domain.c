@@ -16,6 +16,7 @@
 	32 /* TCG's translations would else grow to 1 GiB beside the guest's memory \
 	    */
 #define BALLOON_PERIOD_S "10"
+#define USER_PORT_SLOT   0x10 /* libvirt, which does not know of these devices, fills up from 1 */
 #define QEMU_XMLNS       "http://libvirt.org/schemas/domain/qemu/1.0"
 
 VMJ_DEFINE_CLEANUP(struct vmj_xml *, vmj_xml_free);
@@ -358,8 +359,8 @@ static void put_user_port(struct vmj_xml *x, unsigned int index, const struct vm
 				      p->forwards[i].guest_port);
 	put_qemu_arg(x, "-netdev");
 	put_qemu_arg(x, arg);
-	snprintf(arg, sizeof(arg), "virtio-net-pci,netdev=vjuser%u,bus=pcie.0,mac=%s", index,
-		 p->mac);
+	snprintf(arg, sizeof(arg), "virtio-net-pci,netdev=vjuser%u,bus=pcie.0,addr=0x%x,mac=%s",
+		 index, USER_PORT_SLOT + index, p->mac);
 	put_qemu_arg(x, "-device");
 	put_qemu_arg(x, arg);
 }

@@ -17,6 +17,10 @@
 int vmj_ports_plan(const struct vmj_config *c, struct vmj_guest *guest, unsigned int node_index,
 		   struct vmj_error *err);
 
+/* The bridge of a network on every host: as configured, or for kind nat the one that libvirt makes
+ * ("vjn" and a hash of the name); NULL for user-mode. */
+const char *vmj_net_bridge(const struct vmj_net_config *n, char buf[16]);
+
 /* What this host must have for the ports: the bridges exist (host's fault if not); user-mode
  * forwards get free host ports. nat: see libvirt.h. */
 int vmj_ports_check(const struct vmj_config *c, struct vmj_guest *guest, struct vmj_error *err);

@@ -43,10 +43,14 @@ int vmj_topology_from_slurm(const struct vmj_topology *t, const char *slurm_cpus
 			    size_t size, struct vmj_error *err);
 
 /* Pins: one host CPU list for each vCPU (its own PU, in shape order) and one for the emulator (all
- * the job's CPUs). With fewer CPUs than vCPUs: each vCPU gets the whole list. ret_pins: vcpus
- * strings of 64 bytes, caller's array. */
+ * the job's CPUs). With fewer CPUs than vCPUs: each vCPU gets the whole list. "": not pinned (no
+ * CPUs known, or a list that does not fit). ret_pins: vcpus strings of 64 bytes, caller's array. */
 int vmj_topology_pins(const struct vmj_topology *t, const char *cpus, const struct vmj_shape *shape,
 		      char (*ret_pins)[64], char *ret_emulator, size_t emulator_size,
 		      struct vmj_error *err);
+
+/* The kernel's list "0-3,8" as a bit map, CPU 0 in the lowest bit of the first byte. Returns the
+ * bytes used; 0 for an empty list. */
+int vmj_cpus_to_map(const char *cpus, unsigned char *ret_map, size_t size, struct vmj_error *err);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libvirt, the only file that includes its headers together with virt_events.c (its event loop on
- * sd-event).
+ * libvirt; only virt*.c include its headers (virt_events.c is its event loop on sd-event).
  *
  * One struct vmj_virt for the process: connects to qemu:///system, reconnects by itself with
  * back-off when libvirtd goes (close callback), and calls `on_event` on the loop's thread for each
@@ -46,8 +45,9 @@ int vmj_virt_new(sd_event *loop, const struct vmj_virt_ops *ops, void *arg, stru
 void vmj_virt_free(struct vmj_virt *v);
 bool vmj_virt_connected(struct vmj_virt *v);
 
-/* Can this host run KVM guests? By libvirt's domain capabilities and a start-up probe of /dev/kvm;
- * cached. */
+/* Can this host run KVM guests? By the processor, a probe of /dev/kvm and libvirt's domain
+ * capabilities; cached. EACCES (host's fault) where it can, but the job's users may not open
+ * /dev/kvm. */
 int vmj_virt_has_kvm(struct vmj_virt *v, bool *ret, struct vmj_error *err);
 
 enum vmj_virt_state { VMJ_VIRT_GONE, VMJ_VIRT_IS_RUNNING, VMJ_VIRT_IS_PAUSED, VMJ_VIRT_IS_ENDING };
@@ -61,8 +61,10 @@ int vmj_virt_list(struct vmj_virt *v, struct vmj_virt_info **ret, size_t *ret_n,
 int vmj_virt_info(struct vmj_virt *v, uint32_t job, struct vmj_virt_info *ret,
 		  struct vmj_error *err); /* GONE is no error */
 
-int vmj_virt_create_paused(struct vmj_virt *v, const char *xml, pid_t *ret_pid,
-			   struct vmj_error *err); /* transient domain */
+int vmj_virt_create_paused(
+	struct vmj_virt *v, const char *xml, pid_t *ret_pid,
+	struct vmj_error *err); /* transient domain; a CPU model that does not exist or a
+				   port that is taken is the user's fault */
 int vmj_virt_pin(struct vmj_virt *v, uint32_t job, uint32_t vcpus, const char (*pins)[64],
 		 const char *emulator, struct vmj_error *err);
 int vmj_virt_resume(struct vmj_virt *v, uint32_t job, struct vmj_error *err);
@@ -80,14 +82,18 @@ int vmj_virt_ensure_nat(struct vmj_virt *v, const struct vmj_net_config *n,
 			struct vmj_error *err); /* libvirt network vmjob-NAME, active */
 
 struct vmj_virt_stats {
+	/* Of the whole QEMU; memory KiB; balloon figures 0 where the guest has no driver; rx is
+	 * what the guest received. Not known while QEMU's monitor is busy: 0. */
 	uint64_t cpu_ns, rss_kib, balloon_available_kib, balloon_unused_kib;
 	uint64_t rd_bytes, wr_bytes, rx_bytes, tx_bytes;
 };
 int vmj_virt_stats(struct vmj_virt *v, uint32_t job, struct vmj_virt_stats *ret,
 		   struct vmj_error *err);
 
-/* The serial console as a byte stream: a descriptor (socketpair end or pty) that the caller polls
- * on its loop and closes. A console has one opener (force takes it from another). */
+/* The serial console as a byte stream: the pty itself, raw and non-blocking, which the caller polls
+ * on its loop and closes. EIO or a hang-up when the guest ends. Open it once a guest: two readers
+ * would share the bytes. QEMU notices a reader within a second; what it wrote before is in the log
+ * only. */
 int vmj_virt_console(struct vmj_virt *v, uint32_t job, int *ret_fd, struct vmj_error *err);
 
 #endif
