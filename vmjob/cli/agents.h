@@ -13,7 +13,7 @@ struct json_object;
 #define VMJ_AGENT_WORK_MS    60000 /* for an answer that comes when something is done */
 
 /* The host's own agent over the local socket if `host` is this one ("localhost" too), else by TCP
- * at the port that vmjob.conf names. Errors begin with the host's name. */
+ * at the port that vmjob.conf names. Errors name the host. */
 int vmj_agent_open(const char *host, int timeout_ms, struct vmj_client **ret,
 		   struct vmj_error *err);
 /* One request and its answer on a connection of its own. */
