@@ -109,6 +109,23 @@ static void guests_become_rows(void **state)
 	json_object_put(guest);
 }
 
+/* Nobody but job_submit should write it, but an operator can. */
+static void waiting_jobs_become_rows(void **state)
+{
+	struct vmj_job job = {.id = 42,
+			      .state = "PENDING",
+			      .reason = "Resources",
+			      .comment = "vm image=tiny@2 vcpus=2 memory=1G net=lan odd vcpus=-1"};
+	struct json_object *row = vmj_view_job(&job, "waiting");
+
+	assert_string_equal(vmj_json_text(row, "image", ""), "tiny@2");
+	assert_int_equal(vmj_json_int(row, "vcpus", -1), 2);
+	assert_int_equal(vmj_json_int(row, "memory_mib", -1), 1024);
+	assert_string_equal(vmj_json_text(row, "reason", ""), "Resources");
+	assert_null(vmj_json_field(row, "host"));
+	json_object_put(row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -118,6 +135,7 @@ int main(void)
 		cmocka_unit_test(long_lists_are_cut),
 		cmocka_unit_test(bytes_have_units),
 		cmocka_unit_test(guests_become_rows),
+		cmocka_unit_test(waiting_jobs_become_rows),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

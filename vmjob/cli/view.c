@@ -9,8 +9,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "vmjob/base/parse.h"
 #include "vmjob/cli/say.h"
 #include "vmjob/cli/table.h"
+#include "vmjob/model/request.h"
 
 static void add(struct json_object *row, const char *key, struct json_object *value)
 {
@@ -142,6 +144,31 @@ struct json_object *vmj_view_guest(const char *host, struct json_object *guest)
 	return row;
 }
 
+/* What the summary of the request says, for a guest of which no agent tells. */
+static void add_summary(struct json_object *row, const char *summary)
+{
+	char text[256], *save = NULL;
+	uint64_t n;
+
+	snprintf(text, sizeof(text), "%s", summary);
+	for (char *w = strtok_r(text, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		char *value = strchr(w, '=');
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		if (!strcmp(w, "image"))
+			vmj_view_add_text(row, "image", value);
+		if (!strcmp(w, "script"))
+			vmj_view_add_text(row, "script", value);
+		if (!strcmp(w, "vcpus") && !vmj_parse_u64(w, value, 1, VMJ_VCPUS_MAX, &n, NULL))
+			vmj_view_add_int(row, "vcpus", (int64_t)n);
+		if (!strcmp(w, "memory") &&
+		    !vmj_parse_size_mib(w, value, 1, VMJ_MEMORY_MIB_MAX, &n, NULL))
+			vmj_view_add_int(row, "memory_mib", (int64_t)n);
+	}
+}
+
 struct json_object *vmj_view_job(const struct vmj_job *job, const char *phase)
 {
 	struct json_object *row = new_row();
@@ -152,6 +179,7 @@ struct json_object *vmj_view_job(const struct vmj_job *job, const char *phase)
 	vmj_view_add_text(row, "host", job->nodes);
 	if (strcmp(job->reason, "None"))
 		vmj_view_add_text(row, "reason", job->reason);
+	add_summary(row, job->comment);
 	vmj_view_add_job(row, job);
 	return row;
 }
