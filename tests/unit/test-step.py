@@ -76,7 +76,11 @@ class Agent:
             answer = self.answers.get(request["op"], {"ok": True})
             if request["op"] == "show":
                 answer = {"ok": True, "guest": self.guest, "stats": {}}
+            if request["op"] == "run" and answer == {"ok": True}:
+                answer = {"ok": True, "phase": self.guest.get("phase", "running"), "restart": 0}
             self.send(answer, c)
+            if answer.get("phase") == "ended":
+                self.ended(self.guest["end"], "it ended before")
             with self.changed:
                 self.ops.append(request["op"])
                 self.changed.notify_all()
@@ -97,6 +101,12 @@ class Agent:
             self.changed.wait_for(lambda: len(self.ops) >= len(ops), WAIT)
             got, self.ops = self.ops, []
         assert got == list(ops), "asked %s instead of %s" % (got, list(ops))
+
+    def await_op(self, op):
+        """This operation, whatever else was asked."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: op in self.ops, WAIT), "%s was not asked" % op
+            self.ops = []
 
     def nothing_more(self):
         assert self.ops == [], self.ops
@@ -141,6 +151,7 @@ class Case:
 
     def finish(self, code, said=None, out=None):
         stdout, stderr = self.process.communicate(timeout=WAIT)
+        self.agent.ops = []
         assert self.process.returncode == code, "exit %s, not %s: %s" % (self.process.returncode, code, stderr)
         if said is not None:
             assert said in stderr, "%r is not in %r" % (said, stderr)
@@ -292,14 +303,14 @@ def agent_late(t):
 def agent_restart(t):
     t.start(); t.running()
     for _ in range(3):
-        t.agent.close(); t.agent.listen(); t.running()
+        t.agent.close(); t.agent.listen(); t.agent.expect("run")
     t.agent.ended(); t.finish(0)
 
 
 def signals_while_away(t):
     t.start(); t.running(); t.agent.close()
     t.kill(signal.SIGTSTP); t.kill(signal.SIGTERM); time.sleep(0.3)
-    t.agent.listen(); t.agent.expect("run", "show", "suspend", "stop"); t.agent.ended(); t.finish(0)
+    t.agent.listen(); t.agent.expect("run", "suspend", "stop"); t.agent.ended(); t.finish(0)
 
 
 def ended_while_away(t):
@@ -315,7 +326,7 @@ def released_while_away(t):
 
 def garbage(t):
     for data in (b"\x00\x00\x00\x03J{\x00", b"\xff\xff\xff\xffJ", b"\x00\x00\x00\x02Zx", b"\x00\x00\x00\x03J[]"):
-        t.start(); t.running(); t.agent.send_raw(data); t.running(); t.agent.ended(); t.finish(0)
+        t.start(); t.running(); t.agent.send_raw(data); t.agent.await_op("run"); t.agent.ended(); t.finish(0)
 
 
 def broken_record(t):
