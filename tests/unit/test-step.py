@@ -324,9 +324,11 @@ def released_while_away(t):
     t.agent.listen(); t.finish(74, "no guest of job 7")
 
 
-def garbage(t):
-    for data in (b"\x00\x00\x00\x03J{\x00", b"\xff\xff\xff\xffJ", b"\x00\x00\x00\x02Zx", b"\x00\x00\x00\x03J[]"):
+def garbage(name, data):
+    def test(t):
         t.start(); t.running(); t.agent.send_raw(data); t.agent.await_op("run"); t.agent.ended(); t.finish(0)
+    test.__name__ = "garbage_" + name
+    return test
 
 
 def broken_record(t):
@@ -375,7 +377,9 @@ TESTS = [
     script_signal, script_not_found, script_not_executable, script_environment, script_outlived_by_none,
     script_killed_after_grace, term, term_with_script, warning_signal, warning_signal_with_script, ignored_signals,
     suspend_resume, failed_suspend, events, agent_late, agent_restart, signals_while_away, ended_while_away,
-    released_while_away, garbage, broken_record, other_nodes, other_nodes_fail, guest_only, by_hand,
+    released_while_away, broken_record, other_nodes, other_nodes_fail, guest_only, by_hand,
+    garbage("cut_json", b"\x00\x00\x00\x03J{\x00"), garbage("length", b"\xff\xff\xff\xffJ"),
+    garbage("type", b"\x00\x00\x00\x02Zx"), garbage("array", b"\x00\x00\x00\x03J[]"),
 ]
 
 
