@@ -26,7 +26,7 @@ def record(script="none", phase="running", end="none", grace=5):
         "job": 7, "restart": 0, "uid": 1000, "gid": 1000, "user": "alice", "host": "n1", "cpus": "0-1",
         "request": {"image": "tiny", "memory": 128, "vcpus": 2, "script": script, "cpu": "host", "grace": grace},
         "phase": phase, "end": end, "failure": "", "boot_id": "", "image_path": "", "pid": 0,
-        "start_us": 0, "end_us": 0, "ports": [],
+        "start_us": 0, "end_us": 0, "ports": [], "claimed": True,
     }
 
 
@@ -332,7 +332,7 @@ def garbage(name, data):
 
 
 def broken_record(t):
-    t.agent.guest = {"job": 7}; t.start(); t.agent.expect("run", "show", "stop"); t.agent.ended()
+    t.agent.guest = {"job": 7, "request": {"imago": "tiny"}}; t.start(); t.agent.expect("run", "show", "stop"); t.agent.ended()
     t.finish(0, "cannot be read")
 
 

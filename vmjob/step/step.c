@@ -150,20 +150,19 @@ static const char *get_string(struct json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
 }
 
+/* The request as it was resolved: whether the script is run, and the guest's grace time. */
 static void take_guest(struct step *s, struct json_object *answer)
 {
-	vmj_autofree struct vmj_guest *g = calloc(1, sizeof(*g));
-	struct json_object *o = NULL;
+	struct json_object *guest = NULL, *request = NULL;
 	struct vmj_error err;
 
-	json_object_object_get_ex(answer, "guest", &o);
-	if (!g || vmj_guest_from_json(o, g, &err) < 0) {
-		say("the agent's record of this guest cannot be read (%s): stopping it",
-		    g ? err.text : "out of memory");
+	json_object_object_get_ex(answer, "guest", &guest);
+	json_object_object_get_ex(guest, "request", &request);
+	if (vmj_request_from_json(request, "guest.request", &s->request, &err) < 0) {
+		say("the agent's record of this guest cannot be read (%s): stopping it", err.text);
 		stop_guest(s);
 		return;
 	}
-	s->request = g->request;
 	start_script(s);
 }
 
