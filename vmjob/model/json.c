@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,25 @@ static size_t count_members(struct json_object *o)
 			n += count_members(json_object_array_get_idx(o, i));
 	}
 	return n;
+}
+
+/* NaN and Infinity are json-c's own addition; a number too large for a double becomes one too. */
+static bool all_finite(struct json_object *o)
+{
+	if (json_object_is_type(o, json_type_double))
+		return isfinite(json_object_get_double(o));
+	if (json_object_is_type(o, json_type_object)) {
+		json_object_object_foreach (o, key, value) {
+			(void)key;
+			if (!all_finite(value))
+				return false;
+		}
+	} else if (json_object_is_type(o, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			if (!all_finite(json_object_array_get_idx(o, i)))
+				return false;
+	}
+	return true;
 }
 
 /* Colons outside strings of a text that is known to be JSON. */
@@ -71,6 +91,8 @@ static int parse_text(const char *text, size_t len, int depth, struct json_objec
 		*ret_why = "something follows its end";
 	else if (!json_object_is_type(o, json_type_object))
 		*ret_why = "it is not an object";
+	else if (!all_finite(o))
+		*ret_why = "a number is not finite";
 	else if (count_members(o) != count_colons(text, len))
 		*ret_why = "a key is there twice"; /* json-c keeps the last one */
 	else
