@@ -299,7 +299,6 @@ static void test_hostile_strings(void **state)
 {
 	static const char evil[] = "'\"/><evil a='&amp;]]>$(id)`id`;../\xc3\xa9<!--";
 	struct world *w = *state;
-	vmj_autofree char *plain_disks = NULL;
 	const char *const extra[] = {evil, NULL};
 	xmlDocPtr doc;
 
