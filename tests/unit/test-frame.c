@@ -163,6 +163,7 @@ static void only_one_whole_object_is_json(void **state)
 		"{\"a\":}",
 		"{\"a\":1,}",
 		"{\"a\":\"\xff\"}",
+		"{\"a\":NaN}",
 		"{\"a\":tRue}",
 		"//x\n{}",
 	};

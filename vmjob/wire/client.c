@@ -362,8 +362,7 @@ static int await_answer(struct vmj_client *c, int64_t id, int64_t deadline,
 			return r;
 		if (c->n_kept >= KEPT_MAX)
 			return vmj_fail(err, ENOBUFS, "vmjob's agent sends events but no answer");
-		STAILQ_INSERT_TAIL(&c->kept, f, link);
-		f = NULL;
+		STAILQ_INSERT_TAIL(&c->kept, vmj_steal(f), link);
 		c->n_kept++;
 	}
 }
