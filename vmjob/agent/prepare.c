@@ -151,6 +151,7 @@ struct names {
 	char disk[VMJ_GUEST_PATH_MAX], seed[VMJ_GUEST_PATH_MAX], console[VMJ_GUEST_PATH_MAX];
 	char extra[VMJ_DISKS_MAX][VMJ_GUEST_PATH_MAX];
 	const char *extra_list[VMJ_DISKS_MAX + 1];
+	char bridges[VMJ_NETS_MAX][16];
 };
 
 static void name_files(const struct vmj_work *w, struct names *n, struct vmj_domain_spec *spec)
@@ -167,7 +168,7 @@ static void name_files(const struct vmj_work *w, struct names *n, struct vmj_dom
 		const struct vmj_net_config *net =
 			vmj_config_network(w->config, w->guest.ports[i].network);
 
-		spec->bridges[i] = net && net->kind != VMJ_NET_USER ? net->bridge : NULL;
+		spec->bridges[i] = net ? vmj_net_bridge(net, n->bridges[i]) : NULL;
 	}
 }
 
@@ -189,6 +190,7 @@ static int domain_step(void *ctx, struct vmj_error *err)
 		return r;
 	spec.shape = &shape;
 	name_files(w, names, &spec);
+	spec.direct_io = vmj_disk_can_direct(spec.disk) && vmj_disk_can_direct(w->guest.image_path);
 	r = w->adapters->domain_xml(&spec, &xml, err);
 	return r < 0 ? r : w->adapters->virt_create_paused(w->virt, xml, &w->guest.pid, err);
 }
