@@ -121,17 +121,15 @@ cgroup_kill()
 {
 	local tries dir pids
 	for ((tries = 0; tries < 300; tries++)); do
-		pids=""
-		while read -r dir; do
+		mapfile -t pids < <(cgroup_dirs "$1" | while read -r dir; do
 			cgroup_set_frozen "$dir" 0
-			pids+=" $(find "$dir" -name cgroup.procs -exec cat {} + 2>/dev/null | tr '\n' ' ')"
-		done < <(cgroup_dirs "$1")
-		[ -n "${pids// /}" ] || return 0
-		# shellcheck disable=SC2086
-		kill -9 $(tr ' ' '\n' <<<"$pids" | sort -u) 2>/dev/null || :
+			find "$dir" -name cgroup.procs -exec cat {} + 2>/dev/null
+		done | sort -u)
+		[ "${#pids[@]}" -gt 0 ] || return 0
+		kill -9 "${pids[@]}" 2>/dev/null || :
 		nap 0.02
 	done
-	die "processes of $1 do not end:$pids"
+	die "processes of $1 do not end: ${pids[*]}"
 }
 
 # Freezes (1) or thaws (0) a cgroup directory, if it is of a hierarchy that can.

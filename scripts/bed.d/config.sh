@@ -67,7 +67,7 @@ SlurmctldTimeout=10
 TCPTimeout=2
 MessageTimeout=10
 InactiveLimit=0
-KillWait=5
+KillWait=15
 MinJobAge=300
 EOF
 	! tree_has usr/lib/vmjob/slurm/job_submit_vmjob.so || echo "JobSubmitPlugins=vmjob"
@@ -108,6 +108,11 @@ network user {
 
 defaults {
 	network = "lan"
+	grace = 10s
+}
+
+agent {
+	operators = {"slurm", "carol"}
 }
 EOF
 }

@@ -93,9 +93,9 @@ boot_timeout()
 # Waits until all daemons of a host answer, up to SECONDS.
 host_await()
 {
-	local dir=$state/host/$1 word="no answer within $2 s" end=$((SECONDS + $2))
+	local dir=$state/host/$1 _word end=$((SECONDS + $2))
 	exec 7<>"$dir/booted"
-	until read -rt 0.5 -u 7 word; do
+	until read -rt 0.5 -u 7 _word; do
 		if ((SECONDS > end)) || { [ -e "$dir/pid" ] && [ "$(host_power "$1")" = off ]; }; then
 			die "host $1 does not come up: $(tail -n 5 "$dir/log")
 see $dir/log and $dir/upper/var/log; '$0 down' removes the bed"
