@@ -143,22 +143,23 @@ cgroup_set_frozen()
 	fi
 }
 
-cgroup_is_frozen()
+# Prints "frozen" or "freezing" when a cgroup directory is.
+cgroup_frozen()
 {
 	if [ -e "$1/freezer.state" ]; then
-		grep -q FROZEN "$1/freezer.state"
-	elif [ -e "$1/cgroup.events" ] && [ "$(cgroup_version)" = 2 ]; then
-		grep -q 'frozen 1' "$1/cgroup.events"
-	else
-		return 1
-	fi
+		tr '[:upper:]' '[:lower:]' <"$1/freezer.state" | grep -v thawed
+	elif [ "$(cgroup_version)" = 2 ] && grep -qx 1 "$1/cgroup.freeze"; then
+		if grep -qx 'frozen 1' "$1/cgroup.events"; then echo frozen; else echo freezing; fi
+	fi || :
 }
 
-# Processes that are on their way out keep a cgroup busy for an instant.
+# Ends all of the bed and removes its cgroups. Again and again, since processes on their way out keep a cgroup busy for an
+# instant, and one that was being started when `up` was killed may come late.
 cgroup_remove()
 {
 	local tries dir
 	for ((tries = 0; tries < 250; tries++)); do
+		cgroup_kill "$bed_group"
 		[ -n "$(cgroup_dirs "$bed_group")" ] || return 0
 		while read -r dir; do
 			find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null || :
@@ -166,4 +167,10 @@ cgroup_remove()
 		nap 0.02
 	done
 	die "cgroups cannot be removed: $(cgroup_dirs "$bed_group" | tr '\n' ' ')"
+}
+
+# True while a process of the bed has not been reaped.
+cgroup_has_zombies()
+{
+	grep -qs "/$bed_group\(/\| (deleted)\|$\)" /proc/[0-9]*/cgroup
 }

@@ -61,11 +61,11 @@ ready_libvirtd() { [ -S /run/libvirt/libvirt-sock ]; }
 # libvirt takes for one it may migrate on. Attributes are not cached, so that hosts see each other's writes.
 run_storage()
 {
-	umount -l /srv/vmjob 2>/dev/null || :
+	while findmnt -t fuse.glusterfs /srv/vmjob >/dev/null; do umount -l /srv/vmjob; done
 	exec bindfs -f -o subtype=glusterfs,allow_other,attr_timeout=0,entry_timeout=0,negative_timeout=0 \
 		/run/bed/shared /srv/vmjob
 }
-ready_storage() { mountpoint -q /srv/vmjob; }
+ready_storage() { [ "$(stat -f -c %T /srv/vmjob 2>/dev/null)" = fuseblk ]; }
 
 # vmjobd says that it is ready as it would to systemd.
 run_vmjobd()

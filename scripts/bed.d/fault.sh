@@ -48,7 +48,7 @@ fault_storage_cut()
 {
 	host_power_needed "$1"
 	if [ "$2" = -f ]; then
-		host_exec "$1" "" /run/bed/svc stop storage
+		host_exec "$1" "" bash -c 'touch /run/bed/storage.stop; kill -9 "$(</run/bed/storage.pid)"'
 		echo fails >"$state/host/$1/storage-cut"
 	else
 		host_exec "$1" "" bash -c 'kill -STOP "$(</run/bed/storage.pid)"'
@@ -75,7 +75,10 @@ fault_storage()
 fault_freeze()
 {
 	host_power_needed "$1"
-	fault_set_frozen "$1" 1 || die "host $1 does not freeze: something on it cannot be stopped"
+	fault_set_frozen "$1" 1
+	# What waits for storage that hangs cannot be frozen, and does nothing either.
+	[ "$(fault_storage "$1")" = hangs ] || await_while 10 fault_is_freezing "$1" ||
+		die "host $1 does not freeze: something on it cannot be stopped"
 }
 
 fault_thaw()
@@ -88,22 +91,20 @@ fault_set_frozen()
 	local dir
 	while read -r dir; do
 		cgroup_set_frozen "$dir" "$2"
-		[ "$2" = 0 ] || await_until 10 cgroup_cannot_thaw "$dir" || return 1
 	done < <(cgroup_dirs "$bed_group/$1")
 }
 
-# True for a frozen directory, and for one of a hierarchy that does not freeze.
-cgroup_cannot_thaw()
+fault_is_freezing()
 {
-	cgroup_is_frozen "$1" || { [ ! -e "$1/freezer.state" ] && [ "$(cgroup_version)" = 1 ]; }
+	[ "$(fault_frozen "$1")" = freezing ]
 }
 
 fault_frozen()
 {
 	local dir
 	while read -r dir; do
-		! cgroup_is_frozen "$dir" || { echo frozen; return; }
-	done < <(cgroup_dirs "$bed_group/$1")
+		cgroup_frozen "$dir"
+	done < <(cgroup_dirs "$bed_group/$1") | head -n 1
 }
 
 host_power_needed()

@@ -118,17 +118,6 @@ cluster_is_ready()
 	[ "$(host_exec ctl "" sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)" = "$1" ]
 }
 
-# await_until SECONDS CMD...: looks every 50 ms.
-await_until()
-{
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		((SECONDS <= end)) || return 1
-		nap 0.05
-	done
-}
-
 # Becomes a command on a host, as USER (empty: root), in all its namespaces and cgroups, on a terminal of the host's
 # if we are on one.
 host_exec()
@@ -151,7 +140,7 @@ host_exec()
 	(
 		cgroup_join "$host" init.scope
 		cd /
-		exec nsenter -t "$pid" --mount --uts --ipc --net --pid --cgroup \
+		exec nsenter -t "$pid" --mount --uts --ipc --net --pid --time --cgroup \
 			/bin/bash -c 'cd "$0" 2>/dev/null || cd /; exec "$@"' "$home" "$@"
 	)
 }

@@ -62,7 +62,7 @@ state_stop_up()
 	[ -e "$state/lock" ] || return 0
 	read -r pid <"$state/lock" || return 0
 	! flock -n "$state/lock" true || return 0
-	! grep -q bed "/proc/$pid/cmdline" || kill -9 "$pid"
+	! grep -qs bed "/proc/$pid/cmdline" || kill -9 "$pid"
 }
 
 state_need_host()
@@ -73,13 +73,8 @@ state_need_host()
 
 state_remove()
 {
-	# A mount of a host that is still going away keeps its directory busy for an instant.
-	local tries
-	for ((tries = 0; tries < 100; tries++)); do
-		! rm -rf --one-file-system "$state" 2>/dev/null || return 0
-		nap 0.05
-	done
-	rm -rf --one-file-system "$state"
+	# A process on its way out may have written there meanwhile.
+	await_until 5 rm -rf --one-file-system "$state" 2>/dev/null || rm -rf --one-file-system "$state"
 }
 
 # Waits $1 seconds; used between looks at what the kernel gives no event for.
@@ -87,4 +82,25 @@ nap()
 {
 	[ -n "${nap_fd:-}" ] || exec {nap_fd}<> <(:)
 	read -rt "$1" -u "$nap_fd" || :
+}
+
+# await_until SECONDS CMD..., await_while SECONDS CMD...: look every 50 ms; fail when the time is over.
+await_until()
+{
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS <= end)) || return 1
+		nap 0.05
+	done
+}
+
+await_while()
+{
+	local end=$((SECONDS + $1))
+	shift
+	while "$@"; do
+		((SECONDS <= end)) || return 1
+		nap 0.05
+	done
 }

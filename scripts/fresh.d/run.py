@@ -56,20 +56,18 @@ def run(*command, **options):
 
 
 def make_data_disk(folder, bring):
-    """An ext4 disk with the checkout's HEAD in /source and the caches in /cache: filled by mke2fs, no mount of it.
+    """An ext4 disk with the checkout's HEAD in /source and the caches in /cache, filled by mke2fs without mounting.
 
-    The trees that go in are bound into place; this process has a mount namespace of its own (scripts/toolbox).
+    What is brought in is hard-linked into place: no second copy, and the links can be removed without harm.
     """
     tree, disk = os.path.join(folder, "tree"), os.path.join(folder, "data.img")
     os.makedirs(os.path.join(tree, "cache"))
     run("git", "-c", "safe.directory=*", "clone", "--quiet", "--no-hardlinks", TOP, os.path.join(tree, "source"))
-    for path in map(pathlib.Path, bring):
-        place = os.path.join(tree, "cache", path.name)
-        os.mkdir(place)
-        run("mount", "--bind", path, place)
+    run("cp", "-al", *bring, os.path.join(tree, "cache"))
     with open(disk, "wb") as image:
         image.truncate(16 << 30)
     run("mke2fs", "-q", "-t", "ext4", "-L", "fresh", "-m", "0", "-E", "root_owner=0:0", "-d", tree, disk)
+    shutil.rmtree(tree)
     return disk
 
 
@@ -163,7 +161,7 @@ def main():
     shutil.rmtree(options.log, ignore_errors=True)
     os.makedirs(options.log)
     passed = failed = 0
-    with tempfile.TemporaryDirectory(dir=os.environ["VMJOB_CACHE"], prefix="fresh.", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=os.environ["VMJOB_CACHE"], prefix="fresh.") as folder:
         began = time.monotonic()
         machine = Machine(folder, options.log, options.image, options.bring)
         with machine.guest:

@@ -26,7 +26,7 @@ def record(script="none", phase="running", end="none", grace=5):
         "job": 7, "restart": 0, "uid": 1000, "gid": 1000, "user": "alice", "host": "n1", "cpus": "0-1",
         "request": {"image": "tiny", "memory": 128, "vcpus": 2, "script": script, "cpu": "host", "grace": grace},
         "phase": phase, "end": end, "failure": "", "boot_id": "", "image_path": "", "pid": 0,
-        "start_us": 0, "end_us": 0, "ports": [],
+        "start_us": 0, "end_us": 0, "ports": [], "claimed": True,
     }
 
 
@@ -76,7 +76,11 @@ class Agent:
             answer = self.answers.get(request["op"], {"ok": True})
             if request["op"] == "show":
                 answer = {"ok": True, "guest": self.guest, "stats": {}}
+            if request["op"] == "run" and answer == {"ok": True}:
+                answer = {"ok": True, "phase": self.guest.get("phase", "running"), "restart": 0}
             self.send(answer, c)
+            if answer.get("phase") == "ended":
+                self.ended(self.guest["end"], "it ended before")
             with self.changed:
                 self.ops.append(request["op"])
                 self.changed.notify_all()
@@ -97,6 +101,12 @@ class Agent:
             self.changed.wait_for(lambda: len(self.ops) >= len(ops), WAIT)
             got, self.ops = self.ops, []
         assert got == list(ops), "asked %s instead of %s" % (got, list(ops))
+
+    def await_op(self, op):
+        """This operation, whatever else was asked."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: op in self.ops, WAIT), "%s was not asked" % op
+            self.ops = []
 
     def nothing_more(self):
         assert self.ops == [], self.ops
@@ -141,6 +151,7 @@ class Case:
 
     def finish(self, code, said=None, out=None):
         stdout, stderr = self.process.communicate(timeout=WAIT)
+        self.agent.ops = []
         assert self.process.returncode == code, "exit %s, not %s: %s" % (self.process.returncode, code, stderr)
         if said is not None:
             assert said in stderr, "%r is not in %r" % (said, stderr)
@@ -292,14 +303,14 @@ def agent_late(t):
 def agent_restart(t):
     t.start(); t.running()
     for _ in range(3):
-        t.agent.close(); t.agent.listen(); t.running()
+        t.agent.close(); t.agent.listen(); t.agent.expect("run")
     t.agent.ended(); t.finish(0)
 
 
 def signals_while_away(t):
     t.start(); t.running(); t.agent.close()
     t.kill(signal.SIGTSTP); t.kill(signal.SIGTERM); time.sleep(0.3)
-    t.agent.listen(); t.agent.expect("run", "show", "suspend", "stop"); t.agent.ended(); t.finish(0)
+    t.agent.listen(); t.agent.expect("run", "suspend", "stop"); t.agent.ended(); t.finish(0)
 
 
 def ended_while_away(t):
@@ -313,13 +324,15 @@ def released_while_away(t):
     t.agent.listen(); t.finish(74, "no guest of job 7")
 
 
-def garbage(t):
-    for data in (b"\x00\x00\x00\x03J{\x00", b"\xff\xff\xff\xffJ", b"\x00\x00\x00\x02Zx", b"\x00\x00\x00\x03J[]"):
-        t.start(); t.running(); t.agent.send_raw(data); t.running(); t.agent.ended(); t.finish(0)
+def garbage(name, data):
+    def test(t):
+        t.start(); t.running(); t.agent.send_raw(data); t.agent.await_op("run"); t.agent.ended(); t.finish(0)
+    test.__name__ = "garbage_" + name
+    return test
 
 
 def broken_record(t):
-    t.agent.guest = {"job": 7}; t.start(); t.agent.expect("run", "show", "stop"); t.agent.ended()
+    t.agent.guest = {"job": 7, "request": {"imago": "tiny"}}; t.start(); t.agent.expect("run", "show", "stop"); t.agent.ended()
     t.finish(0, "cannot be read")
 
 
@@ -364,7 +377,9 @@ TESTS = [
     script_signal, script_not_found, script_not_executable, script_environment, script_outlived_by_none,
     script_killed_after_grace, term, term_with_script, warning_signal, warning_signal_with_script, ignored_signals,
     suspend_resume, failed_suspend, events, agent_late, agent_restart, signals_while_away, ended_while_away,
-    released_while_away, garbage, broken_record, other_nodes, other_nodes_fail, guest_only, by_hand,
+    released_while_away, broken_record, other_nodes, other_nodes_fail, guest_only, by_hand,
+    garbage("cut_json", b"\x00\x00\x00\x03J{\x00"), garbage("length", b"\xff\xff\xff\xffJ"),
+    garbage("type", b"\x00\x00\x00\x02Zx"), garbage("array", b"\x00\x00\x00\x03J[]"),
 ]
 
 

@@ -149,6 +149,7 @@ def usage_is_exit_2(w):
     check(w.run("list", "--frobnicate"), 2, err="frobnicate")
     check(w.run("show"), 2, err="which job?")
     check(w.run("show", "1", "2"), 2, err="one too many")
+    check(w.run("list", "1"), 2, err="one argument too many")
     check(w.run("stop", "--grace=-1", "42"), 2, err="--grace")
     check(w.run("stop", "--grace=99999999999999999999", "42"), 2, err="--grace")
     check(w.run("console", "--escape=abc", "42"), 2, err="is no key")

@@ -179,7 +179,8 @@ int vmj_pool_submit(struct vmj_pool *p, uint64_t lane, void (*work)(void *arg),
 	if (!l) {
 		r = r < 0 ? r : -ENOMEM;
 	} else {
-		STAILQ_INSERT_TAIL(&l->tasks, vmj_steal(t), link);
+		STAILQ_INSERT_TAIL(&l->tasks, t, link);
+		t = NULL;
 		if (l->n++ == 0 && !l->at_work)
 			make_ready(p, l);
 		pthread_cond_signal(&p->wake);

@@ -46,7 +46,7 @@ enum { GO_ON = 0, DETACHED, ENDED, LOST }; /* what a piece of the loop found */
 struct options {
 	bool force, read_only;
 	int escape;
-	const char *hosts, *job;
+	struct vmj_common common;
 };
 
 static const struct argp_option table[] = {
@@ -74,19 +74,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'r':
 		o->read_only = true;
 		return 0;
-	case 'H':
-		o->hosts = arg;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (o->job)
-			argp_error(state, "one job at a time; \"%s\" is one too many", arg);
-		o->job = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which job? `vmjob list` shows yours");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return vmj_common_parse(key, arg, state, &o->common);
 	}
 }
 
@@ -258,7 +247,7 @@ static int serve(struct console *c)
 static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
-	struct options o = {0};
+	struct options o = {.common.takes = VMJ_JOB_NEEDED};
 	struct console c = {0};
 	struct vmj_error err;
 	char key[16];
@@ -266,7 +255,7 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 
 	vmj_escape_parse(VMJ_ESCAPE_DEFAULT, &o.escape, NULL);
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
-	if (vmj_target_find_one(o.job, o.hosts, &target, &err) < 0)
+	if (vmj_target_find_one(o.common.job, o.common.hosts, &target, &err) < 0)
 		return vmj_say_failed(&err);
 	c = (struct console){.host = target.hosts.names[0],
 			     .job = target.job,
@@ -276,7 +265,7 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	if (connect_agent(&c, VMJ_AGENT_TIMEOUT_MS, &err) < 0)
 		return vmj_say_failed(&err);
 	if (isatty(STDIN_FILENO)) {
-		vmj_say("console of job %s on %s; %s detaches", o.job, c.host,
+		vmj_say("console of job %s on %s; %s detaches", o.common.job, c.host,
 			vmj_escape_format(o.escape, key));
 		if (vmj_terminal_raw(STDIN_FILENO, &err) < 0)
 			return vmj_say_failed(&err);

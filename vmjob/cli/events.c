@@ -16,13 +16,13 @@ VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_feed *, vmj_feed_free);
 
 struct options {
-	bool json, follow, all;
-	const char *hosts, *job;
+	bool follow;
+	struct vmj_common common;
 };
 
 static const struct argp_option table[] = {
 	{"follow", 'f', NULL, 0, "Go on with what happens, until interrupted", 0},
-	{"all", 'a', NULL, 0, "Guests of all users (operators)", 0},
+	VMJ_OPTION_ALL,
 	VMJ_OPTION_HOST,
 	{"json", 'j', NULL, 0, "Print one JSON object a line; vmjob(1) lists the keys", 0},
 	{0},
@@ -36,22 +36,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'f':
 		o->follow = true;
 		return 0;
-	case 'a':
-		o->all = true;
-		return 0;
-	case 'j':
-		o->json = true;
-		return 0;
-	case 'H':
-		o->hosts = arg;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (o->job)
-			argp_error(state, "one job at a time; \"%s\" is one too many", arg);
-		o->job = arg;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return vmj_common_parse(key, arg, state, &o->common);
 	}
 }
 
@@ -116,7 +102,7 @@ static int follow(struct vmj_feed *feed, bool json, struct vmj_error *err)
 }
 
 /* The hosts of the job; without one, all on which the caller has guests. */
-static int find_hosts(const struct options *o, struct vmj_target *ret, struct vmj_error *err)
+static int find_hosts(const struct vmj_common *o, struct vmj_target *ret, struct vmj_error *err)
 {
 	VMJ_CLEANUP(vmj_jobs_done) struct vmj_jobs jobs = {0};
 	int rc;
@@ -133,17 +119,18 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
 	VMJ_CLEANUP(vmj_feed_freep) struct vmj_feed *feed = NULL;
-	struct options o = {0};
+	struct options o = {.common.takes = VMJ_JOB_OPTIONAL};
 	struct vmj_error err;
 	size_t unreachable;
 	int rc;
 
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
-	rc = find_hosts(&o, &target, &err);
+	rc = find_hosts(&o.common, &target, &err);
 	if (rc == 0)
 		rc = vmj_feed_open(&target.hosts, target.job, o.follow, &feed, &unreachable, &err);
 	if (rc == 0)
-		rc = o.follow ? follow(feed, o.json, &err) : print_sorted(feed, o.json, &err);
+		rc = o.follow ? follow(feed, o.common.json, &err)
+			      : print_sorted(feed, o.common.json, &err);
 	if (rc < 0)
 		return vmj_say_failed(&err);
 	return unreachable ? VMJ_EXIT_FAILED : VMJ_EXIT_DONE;

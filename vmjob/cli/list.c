@@ -17,13 +17,8 @@
 
 VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 
-struct options {
-	bool all, json;
-	const char *hosts;
-};
-
 static const struct argp_option table[] = {
-	{"all", 'a', NULL, 0, "Guests of all users (operators)", 0},
+	VMJ_OPTION_ALL,
 	VMJ_OPTION_HOST,
 	VMJ_OPTION_JSON,
 	{0},
@@ -31,21 +26,7 @@ static const struct argp_option table[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	struct options *o = state->input;
-
-	switch (key) {
-	case 'a':
-		o->all = true;
-		return 0;
-	case 'j':
-		o->json = true;
-		return 0;
-	case 'H':
-		o->hosts = arg;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return vmj_common_parse(key, arg, state, state->input);
 }
 
 static const struct argp argp = {
@@ -163,7 +144,7 @@ static void add_rest(struct listing *l)
 	}
 }
 
-static int collect(struct listing *l, const struct options *o, struct vmj_error *err)
+static int collect(struct listing *l, const struct vmj_common *o, struct vmj_error *err)
 {
 	int rc = 0;
 
@@ -199,7 +180,7 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	VMJ_CLEANUP(listing_done)
 	struct listing l = {.guests = json_object_new_array(),
 			    .unreachable = json_object_new_array()};
-	struct options o = {0};
+	struct vmj_common o = {0};
 	struct vmj_error err;
 
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);

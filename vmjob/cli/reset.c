@@ -9,10 +9,6 @@
 
 VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 
-struct options {
-	const char *hosts, *job;
-};
-
 static const struct argp_option table[] = {
 	VMJ_OPTION_HOST,
 	{0},
@@ -20,23 +16,7 @@ static const struct argp_option table[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	struct options *o = state->input;
-
-	switch (key) {
-	case 'H':
-		o->hosts = arg;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (o->job)
-			argp_error(state, "one job at a time; \"%s\" is one too many", arg);
-		o->job = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which job? `vmjob list` shows yours");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	return vmj_common_parse(key, arg, state, state->input);
 }
 
 static const struct argp argp = {
@@ -51,7 +31,7 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
 	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
-	struct options o = {0};
+	struct vmj_common o = {.takes = VMJ_JOB_NEEDED};
 	struct vmj_error err;
 
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);

@@ -52,3 +52,36 @@ int vmj_verb_dispatch(const struct vmj_verb *const *table, const char *prefix, i
 	argv[1] = name;
 	return verb->run(verb, argc - 1, argv + 1);
 }
+
+static error_t take_job(char *arg, struct argp_state *state, struct vmj_common *c)
+{
+	if (c->takes == VMJ_JOB_NONE)
+		argp_error(state, "\"%s\" is one argument too many", arg);
+	else if (c->job)
+		argp_error(state, "one job at a time; \"%s\" is one too many", arg);
+	c->job = arg;
+	return 0;
+}
+
+error_t vmj_common_parse(int key, char *arg, struct argp_state *state, struct vmj_common *c)
+{
+	switch (key) {
+	case 'j':
+		c->json = true;
+		return 0;
+	case 'a':
+		c->all = true;
+		return 0;
+	case 'H':
+		c->hosts = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		return take_job(arg, state, c);
+	case ARGP_KEY_NO_ARGS:
+		if (c->takes == VMJ_JOB_NEEDED)
+			argp_error(state, "which job? `vmjob list` shows yours");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}

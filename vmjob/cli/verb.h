@@ -40,7 +40,11 @@ const struct vmj_verb *vmj_verb_find(const struct vmj_verb *const *table, const 
 int vmj_verb_dispatch(const struct vmj_verb *const *table, const char *prefix, int argc,
 		      char **argv);
 
-/* The options that several verbs have, as rows for their argp tables. */
+/* Rows for the verbs' argp tables. */
+#define VMJ_OPTION_ALL                                                    \
+	{                                                                 \
+		"all", 'a', NULL, 0, "Guests of all users (operators)", 0 \
+	}
 #define VMJ_OPTION_JSON                                                                     \
 	{                                                                                   \
 		"json", 'j', NULL, 0, "Print JSON for programs; vmjob(1) lists the keys", 0 \
@@ -50,6 +54,16 @@ int vmj_verb_dispatch(const struct vmj_verb *const *table, const char *prefix, i
 		"host", 'H', "HOST[,HOST]", 0,                                               \
 			"Ask the agents of these hosts, and not Slurm where the guest is", 0 \
 	}
+
+/* Options and the argument that several verbs have: --json, --host, --all, one JOB. A verb's argp
+ * parser hands on what is not its own. */
+enum vmj_takes_job { VMJ_JOB_NONE = 0, VMJ_JOB_OPTIONAL, VMJ_JOB_NEEDED };
+struct vmj_common {
+	enum vmj_takes_job takes;
+	bool json, all;
+	const char *hosts, *job; /* NULL: not given */
+};
+error_t vmj_common_parse(int key, char *arg, struct argp_state *state, struct vmj_common *c);
 
 /* hidden: `vmjob --complete WORD...` prints what may follow, one a line */
 int vmj_complete(int argc, char **argv);

@@ -150,49 +150,47 @@ static const char *get_string(struct json_object *o, const char *key)
 	return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : NULL;
 }
 
-/* It had ended before we came: while the agent was away, or, in an allocation by salloc, in an
- * earlier step. Then a further step is an ordinary one. */
-static void take_ended(struct step *s, enum vmj_end end)
-{
-	if (s->argv && !s->script && !getenv(VMJ_STEP_BATCH_ENV)) {
-		say("the job's guest on this node has ended before: %s", vmj_end_text(end));
-		vmj_child_become(s->argv);
-	}
-	end_guest(s, end, NULL);
-}
-
+/* The request as it was resolved: whether the script is run, and the guest's grace time. */
 static void take_guest(struct step *s, struct json_object *answer)
 {
-	vmj_autofree struct vmj_guest *g = calloc(1, sizeof(*g));
-	struct json_object *o = NULL;
+	struct json_object *guest = NULL, *request = NULL;
 	struct vmj_error err;
 
-	json_object_object_get_ex(answer, "guest", &o);
-	if (!g || vmj_guest_from_json(o, g, &err) < 0) {
-		say("the agent's record of this guest cannot be read (%s): stopping it",
-		    g ? err.text : "out of memory");
+	json_object_object_get_ex(answer, "guest", &guest);
+	json_object_object_get_ex(guest, "request", &request);
+	if (vmj_request_from_json(request, "guest.request", &s->request, &err) < 0) {
+		say("the agent's record of this guest cannot be read (%s): stopping it", err.text);
 		stop_guest(s);
 		return;
 	}
-	s->request = g->request;
-	if (g->phase == VMJ_PHASE_ENDED)
-		take_ended(s, g->end);
-	else
-		start_script(s);
+	start_script(s);
+}
+
+/* In an allocation by salloc the guest lives and ends with the first step on its node; a further
+ * step is an ordinary one. (The agent says how it ended in an event behind this answer.) */
+static bool is_later_step(struct step *s, struct json_object *answer)
+{
+	const char *phase = get_string(answer, "phase");
+
+	return s->argv && !s->guest_ran && !getenv(VMJ_STEP_BATCH_ENV) && phase &&
+	       strcmp(phase, vmj_phase_name(VMJ_PHASE_ENDED)) == 0;
 }
 
 static void on_answer(void *arg, enum vmj_link_op op, struct json_object *answer)
 {
 	struct step *s = arg;
 
-	if (op == VMJ_LINK_RUN) {
-		vmj_link_ask(s->link, VMJ_LINK_SHOW);
-		if (!s->guest_ran)
-			start_others(s);
-		s->guest_ran = true;
-	} else if (op == VMJ_LINK_SHOW) {
+	if (op == VMJ_LINK_SHOW)
 		take_guest(s, answer);
+	if (op != VMJ_LINK_RUN || s->guest_ran)
+		return;
+	if (is_later_step(s, answer)) {
+		say("the job's guest on this node has ended before this step");
+		vmj_child_become(s->argv);
 	}
+	s->guest_ran = true;
+	vmj_link_ask(s->link, VMJ_LINK_SHOW);
+	start_others(s);
 }
 
 /* Another task of this job on this node has the guest, or this component of a heterogeneous job has

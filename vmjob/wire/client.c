@@ -362,7 +362,8 @@ static int await_answer(struct vmj_client *c, int64_t id, int64_t deadline,
 			return r;
 		if (c->n_kept >= KEPT_MAX)
 			return vmj_fail(err, ENOBUFS, "vmjob's agent sends events but no answer");
-		STAILQ_INSERT_TAIL(&c->kept, vmj_steal(f), link);
+		STAILQ_INSERT_TAIL(&c->kept, f, link);
+		f = NULL;
 		c->n_kept++;
 	}
 }

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <errno.h>
+
+#include "vmjob/agent/phase.h"
+
+static void may(enum vmj_phase from, enum vmj_phase to)
+{
+	if (!vmj_phase_may_become(from, to))
+		fail_msg("%s may not become %s", vmj_phase_name(from), vmj_phase_name(to));
+}
+
+static void may_not(enum vmj_phase from, enum vmj_phase to)
+{
+	if (vmj_phase_may_become(from, to))
+		fail_msg("%s may become %s", vmj_phase_name(from), vmj_phase_name(to));
+}
+
+static void a_guest_s_life(void **state)
+{
+	may(VMJ_PHASE_PREPARING, VMJ_PHASE_PREPARED);
+	may(VMJ_PHASE_PREPARED, VMJ_PHASE_RUNNING);
+	may(VMJ_PHASE_RUNNING, VMJ_PHASE_PAUSED);
+	may(VMJ_PHASE_PAUSED, VMJ_PHASE_RUNNING);
+	may(VMJ_PHASE_RUNNING, VMJ_PHASE_STOPPING);
+	may(VMJ_PHASE_STOPPING, VMJ_PHASE_ENDED);
+	may(VMJ_PHASE_ENDED, VMJ_PHASE_RELEASING);
+}
+
+static void nothing_comes_back_to_life(void **state)
+{
+	static const enum vmj_phase dead[] = {VMJ_PHASE_REFUSED, VMJ_PHASE_ENDED,
+					      VMJ_PHASE_RELEASING};
+	static const enum vmj_phase alive[] = {VMJ_PHASE_PREPARED, VMJ_PHASE_RUNNING,
+					       VMJ_PHASE_PAUSED, VMJ_PHASE_STOPPING};
+
+	for (size_t i = 0; i < 3; i++)
+		for (size_t j = 0; j < 4; j++)
+			may_not(dead[i], alive[j]);
+	may_not(VMJ_PHASE_STOPPING, VMJ_PHASE_RUNNING);
+	may_not(VMJ_PHASE_STOPPING, VMJ_PHASE_PAUSED);
+}
+
+static void whatever_is_can_be_released(void **state)
+{
+	for (int p = 0; p < VMJ_PHASE_COUNT_; p++)
+		may(p, VMJ_PHASE_RELEASING);
+	for (int p = 0; p < VMJ_PHASE_RELEASING; p++)
+		may_not(VMJ_PHASE_RELEASING, p);
+}
+
+static void what_is_alive_can_end(void **state)
+{
+	for (int p = 0; p < VMJ_PHASE_COUNT_; p++)
+		assert_int_equal(vmj_phase_alive(p), vmj_phase_may_become(p, VMJ_PHASE_ENDED));
+}
+
+static void only_what_runs_is_suspended(void **state)
+{
+	struct vmj_guest g = {.job = 7, .phase = VMJ_PHASE_STOPPING};
+	struct vmj_error err;
+
+	assert_user_refused(vmj_phase_check(&g, VMJ_ACTION_SUSPEND, &err), err, EINVAL,
+			    "guest 7 is stopping: it cannot be suspended");
+	g.phase = VMJ_PHASE_RUNNING;
+	assert_done(vmj_phase_check(&g, VMJ_ACTION_SUSPEND, &err), err);
+	g.phase = VMJ_PHASE_PAUSED; /* again: no harm */
+	assert_done(vmj_phase_check(&g, VMJ_ACTION_SUSPEND, &err), err);
+	g.phase = VMJ_PHASE_PREPARED;
+	assert_user_refused(vmj_phase_check(&g, VMJ_ACTION_RESUME, &err), err, EINVAL, "resumed");
+}
+
+static void a_refused_guest_is_not_run(void **state)
+{
+	assert_false(vmj_phase_allows(VMJ_PHASE_REFUSED, VMJ_ACTION_RUN));
+	assert_false(vmj_phase_allows(VMJ_PHASE_PREPARING, VMJ_ACTION_RUN));
+	assert_false(vmj_phase_allows(VMJ_PHASE_RELEASING, VMJ_ACTION_RUN));
+	assert_true(vmj_phase_allows(VMJ_PHASE_ENDED, VMJ_ACTION_RUN)); /* to hear how */
+}
+
+static void adoption(void **state)
+{
+	static const struct {
+		enum vmj_phase phase;
+		enum vmj_domain_seen seen;
+		enum vmj_adoption then;
+	} cases[] = {
+		{VMJ_PHASE_PREPARING, VMJ_SEEN_NONE, VMJ_ADOPT_KEEP}, /* the prolog comes again */
+		{VMJ_PHASE_PREPARING, VMJ_SEEN_PAUSED, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_REFUSED, VMJ_SEEN_NONE, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_PREPARED, VMJ_SEEN_PAUSED, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_PREPARED, VMJ_SEEN_NONE, VMJ_ADOPT_LOST},
+		{VMJ_PHASE_RUNNING, VMJ_SEEN_RUNNING, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_RUNNING, VMJ_SEEN_PAUSED, VMJ_ADOPT_KEEP}, /* the step resumes it */
+		{VMJ_PHASE_RUNNING, VMJ_SEEN_NONE, VMJ_ADOPT_LOST},
+		{VMJ_PHASE_PAUSED, VMJ_SEEN_PAUSED, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_PAUSED, VMJ_SEEN_RUNNING, VMJ_ADOPT_RESUMED},
+		{VMJ_PHASE_PAUSED, VMJ_SEEN_NONE, VMJ_ADOPT_LOST},
+		{VMJ_PHASE_STOPPING, VMJ_SEEN_RUNNING, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_STOPPING, VMJ_SEEN_NONE, VMJ_ADOPT_LOST},
+		{VMJ_PHASE_ENDED, VMJ_SEEN_NONE, VMJ_ADOPT_KEEP},
+		{VMJ_PHASE_RELEASING, VMJ_SEEN_RUNNING, VMJ_ADOPT_RELEASE},
+		{VMJ_PHASE_RELEASING, VMJ_SEEN_NONE, VMJ_ADOPT_RELEASE},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		if (vmj_phase_adopt(cases[i].phase, true, cases[i].seen) != cases[i].then)
+			fail_msg("case %zu: %s", i, vmj_phase_name(cases[i].phase));
+	for (int p = 0; p < VMJ_PHASE_COUNT_; p++)
+		assert_int_equal(vmj_phase_adopt(p, false, VMJ_SEEN_NONE), VMJ_ADOPT_RELEASE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_guest_s_life),
+		cmocka_unit_test(nothing_comes_back_to_life),
+		cmocka_unit_test(whatever_is_can_be_released),
+		cmocka_unit_test(what_is_alive_can_end),
+		cmocka_unit_test(only_what_runs_is_suspended),
+		cmocka_unit_test(a_refused_guest_is_not_run),
+		cmocka_unit_test(adoption),
+	};
+
+	return cmocka_run_group_tests_name("phase", tests, NULL, NULL);
+}

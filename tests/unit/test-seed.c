@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <json-c/json.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmjob/base/spawn.h"
+#include "vmjob/host/seed.h"
+
+static struct vmj_net_config networks[] = {
+	{.name = "lan", .kind = VMJ_NET_BRIDGE, .prefix = 16},
+	{.name = "nat", .kind = VMJ_NET_NAT, .prefix = 24},
+	{.name = "user", .kind = VMJ_NET_USER},
+};
+static struct vmj_config config = {.networks = networks, .n_networks = 3};
+
+static struct vmj_guest guest(void)
+{
+	return (struct vmj_guest){
+		.job = 42,
+		.restart = 3,
+		.uid = geteuid() == 0 ? 54321 : geteuid(),
+		.gid = geteuid() == 0 ? 54322 : getegid(),
+		.n_ports = 3,
+		.ports = {{.network = "lan", .mac = "52:54:00:00:00:01", .address = "10.77.0.9/16"},
+			  {.network = "nat", .mac = "52:54:00:00:00:02", .address = "10.9.0.2/24"},
+			  {.network = "user", .mac = "52:54:00:00:00:03"}},
+	};
+}
+
+static char *output_of(const char *const *argv)
+{
+	struct vmj_error err = {.code = 0};
+	char *text = NULL;
+	struct vmj_spawn s = {.argv = argv, .ret_output = &text};
+
+	assert_done(vmj_spawn(&s, &err), err);
+	return text;
+}
+
+static char *content(const char *file, const char *name)
+{
+	return output_of((const char *const[]){"mtype", "-i", file, name, NULL});
+}
+
+/* A path of keys and indexes: "ethernets/net0/addresses/0". */
+static const char *value_at(struct json_object *o, const char *path)
+{
+	char *copy = strdup(path), *rest = copy, *key;
+
+	while ((key = strsep(&rest, "/"))) {
+		if (json_object_is_type(o, json_type_array))
+			o = json_object_array_get_idx(o, (size_t)atoi(key));
+		else if (!json_object_object_get_ex(o, key, &o))
+			o = NULL;
+	}
+	free(copy);
+	return o ? json_object_get_string(o) : "";
+}
+
+static void write_seed(void **state, char **ret_file)
+{
+	struct vmj_error err = {.code = 0};
+	struct vmj_guest g = guest();
+
+	assert_true(asprintf(ret_file, "%s/seed.img", (char *)*state) > 0);
+	inet_pton(AF_INET, "10.9.0.1", &networks[1].gateway);
+	assert_done(vmj_seed_write(&config, &g, *ret_file, &err), err);
+}
+
+static void test_label_and_owner(void **state)
+{
+	vmj_autofree char *file = NULL, *label = NULL;
+	struct stat st;
+
+	write_seed(state, &file);
+	write_seed(state, &file); /* replaces */
+	label = output_of((const char *const[]){"mlabel", "-s", "-i", file, "::", NULL});
+	assert_non_null(strstr(label, "CIDATA"));
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_uid, guest().uid);
+	assert_int_equal(st.st_gid, guest().gid);
+}
+
+static void test_meta_data(void **state)
+{
+	vmj_autofree char *file = NULL, *text = NULL, *user = NULL;
+	struct json_object *o;
+
+	write_seed(state, &file);
+	text = content(file, "::meta-data");
+	o = json_tokener_parse(text);
+	assert_string_equal(value_at(o, "instance-id"), "vmjob-42-3");
+	assert_string_equal(value_at(o, "local-hostname"), "vm42");
+	json_object_put(o);
+	user = content(file, "::user-data");
+	assert_memory_equal(user, "#cloud-config\n", 14);
+}
+
+static void test_network_config(void **state)
+{
+	vmj_autofree char *file = NULL, *text = NULL;
+	struct json_object *o;
+
+	write_seed(state, &file);
+	text = content(file, "::network-config");
+	o = json_tokener_parse(text);
+	assert_string_equal(value_at(o, "version"), "2");
+	assert_string_equal(value_at(o, "ethernets/net0/match/macaddress"), "52:54:00:00:00:01");
+	assert_string_equal(value_at(o, "ethernets/net0/set-name"), "net0");
+	assert_string_equal(value_at(o, "ethernets/net0/addresses/0"), "10.77.0.9/16");
+	assert_string_equal(value_at(o, "ethernets/net0/routes/0/via"), "");
+	assert_string_equal(value_at(o, "ethernets/net1/routes/0/via"), "10.9.0.1");
+	assert_string_equal(value_at(o, "ethernets/net1/nameservers/addresses/0"), "10.9.0.1");
+	assert_string_equal(value_at(o, "ethernets/net2/dhcp4"), "true");
+	assert_string_equal(value_at(o, "ethernets/net2/addresses"), "");
+	json_object_put(o);
+}
+
+static void test_cannot_be_written(void **state)
+{
+	struct vmj_error err = {.code = 0};
+	struct vmj_guest g = guest();
+
+	assert_true(vmj_seed_write(&config, &g, "/proc/none/seed.img", &err) < 0);
+	assert_int_equal(err.fault, VMJ_FAULT_HOST);
+	assert_non_null(strstr(err.text, "seed"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, unit_make_dir, unit_remove_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_label_and_owner),
+		TEST(test_meta_data),
+		TEST(test_network_config),
+		TEST(test_cannot_be_written),
+	};
+
+	if (access("/usr/bin/mcopy", X_OK) < 0 || access("/usr/sbin/mkfs.vfat", X_OK) < 0) {
+		printf("1..0 # SKIP mtools or dosfstools is missing\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

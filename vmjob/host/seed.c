@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* https://cloudinit.readthedocs.io/en/latest/reference/datasources/nocloud.html. All three files
+ * are written as JSON, which is YAML too. */
+#include "vmjob/host/seed.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmjob/base/cleanup.h"
+#include "vmjob/base/spawn.h"
+
+#define SIZE_KIB "1024"
+
+static inline void json_putp(struct json_object **o)
+{
+	json_object_put(*o);
+}
+#define auto_json VMJ_CLEANUP(json_putp)
+
+static void add_text(struct json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static struct json_object *list_of(struct json_object *item)
+{
+	struct json_object *list = json_object_new_array();
+
+	json_object_array_add(list, item);
+	return list;
+}
+
+static struct json_object *meta_data(const struct vmj_guest *g)
+{
+	struct json_object *o = json_object_new_object();
+	char text[64];
+
+	/* Another instance for each restart, so that cloud-init sets the machine up anew. */
+	snprintf(text, sizeof(text), "vmjob-%" PRIu32 "-%" PRIu32, g->job, g->restart);
+	add_text(o, "instance-id", text);
+	snprintf(text, sizeof(text), "vm%" PRIu32, g->job);
+	add_text(o, "local-hostname", text);
+	return o;
+}
+
+/* The default route goes through the first network that has a gateway. */
+static void add_gateway(struct json_object *port, const struct vmj_net_config *n, bool *has_route)
+{
+	struct json_object *route, *dns;
+	char text[INET_ADDRSTRLEN];
+
+	if (*has_route || !n || n->gateway.s_addr == 0)
+		return;
+	inet_ntop(AF_INET, &n->gateway, text, sizeof(text));
+	route = json_object_new_object();
+	add_text(route, "to", "0.0.0.0/0");
+	add_text(route, "via", text);
+	json_object_object_add(port, "routes", list_of(route));
+	*has_route = true;
+	if (n->kind != VMJ_NET_NAT)
+		return;
+	dns = json_object_new_object(); /* libvirt's dnsmasq answers there */
+	json_object_object_add(dns, "addresses", list_of(json_object_new_string(text)));
+	json_object_object_add(port, "nameservers", dns);
+}
+
+static struct json_object *network_config(const struct vmj_config *c, const struct vmj_guest *g)
+{
+	struct json_object *o = json_object_new_object(), *ethernets = json_object_new_object();
+	bool has_route = false;
+
+	json_object_object_add(o, "version", json_object_new_int(2));
+	for (unsigned int i = 0; i < g->n_ports; i++) {
+		const struct vmj_port *p = &g->ports[i];
+		struct json_object *port = json_object_new_object();
+		struct json_object *match = json_object_new_object();
+		char name[16];
+
+		snprintf(name, sizeof(name), "net%u", i);
+		add_text(match, "macaddress", p->mac);
+		json_object_object_add(port, "match", match);
+		add_text(port, "set-name", name);
+		if (p->address[0]) {
+			json_object_object_add(port, "addresses",
+					       list_of(json_object_new_string(p->address)));
+			add_gateway(port, vmj_config_network(c, p->network), &has_route);
+		} else {
+			json_object_object_add(port, "dhcp4", json_object_new_boolean(true));
+		}
+		json_object_object_add(ethernets, name, port);
+	}
+	json_object_object_add(o, "ethernets", ethernets);
+	return o;
+}
+
+static int make_filesystem(const char *file, struct vmj_error *err)
+{
+	const char *argv[] = {"mkfs.vfat", "-C", "-n", "CIDATA", file, SIZE_KIB, NULL};
+	struct vmj_spawn s = {.argv = argv};
+
+	if (unlink(file) < 0 && errno != ENOENT)
+		return vmj_fail(err, errno, "cannot replace %s: %m", file);
+	return vmj_spawn(&s, err);
+}
+
+static int add_file(const char *file, const char *name, const char *text, struct vmj_error *err)
+{
+	char target[32];
+	const char *argv[] = {"mcopy", "-i", file, "-", target, NULL};
+	struct vmj_spawn s = {.argv = argv, .input = text};
+
+	snprintf(target, sizeof(target), "::%s", name);
+	return vmj_spawn(&s, err);
+}
+
+static int give_away(const struct vmj_guest *g, const char *file, struct vmj_error *err)
+{
+	vmj_autoclose int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || fchmod(fd, 0600) < 0 || fchown(fd, g->uid, g->gid) < 0)
+		return vmj_fail(err, errno, "cannot give %s to user %u: %m", file,
+				(unsigned int)g->uid);
+	return 0;
+}
+
+int vmj_seed_write(const struct vmj_config *c, const struct vmj_guest *guest, const char *file,
+		   struct vmj_error *err)
+{
+	auto_json struct json_object *meta = meta_data(guest), *network = network_config(c, guest);
+	int rc;
+
+	rc = make_filesystem(file, err);
+	if (rc == 0)
+		rc = add_file(file, "meta-data", json_object_to_json_string(meta), err);
+	if (rc == 0)
+		rc = add_file(file, "network-config", json_object_to_json_string(network), err);
+	if (rc == 0)
+		rc = add_file(file, "user-data", "#cloud-config\n{}\n", err);
+	if (rc == 0)
+		rc = give_away(guest, file, err);
+	if (rc < 0) {
+		unlink(file);
+		return vmj_fail_prefix(err, "cannot make the guest's seed");
+	}
+	return 0;
+}
