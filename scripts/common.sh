@@ -6,6 +6,9 @@ prog=${0##*/}
 top=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
 cache=${VMJOB_CACHE:-/var/cache/vmjob}
 
+# Everything is waited for this many times as long: for slow machines.
+time_scale=${VMJOB_TIMEOUT_SCALE:-1}
+
 # Says what went wrong and what to do, ends the script.
 die()
 {

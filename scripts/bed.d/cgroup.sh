@@ -120,7 +120,7 @@ cgroup_reset_host()
 cgroup_kill()
 {
 	local tries dir pids
-	for ((tries = 0; tries < 300; tries++)); do
+	for ((tries = 0; tries < 300 * time_scale; tries++)); do
 		mapfile -t pids < <(cgroup_dirs "$1" | while read -r dir; do
 			cgroup_set_frozen "$dir" 0
 			find "$dir" -name cgroup.procs -exec cat {} + 2>/dev/null
@@ -158,7 +158,7 @@ cgroup_frozen()
 cgroup_remove()
 {
 	local tries dir
-	for ((tries = 0; tries < 250; tries++)); do
+	for ((tries = 0; tries < 250 * time_scale; tries++)); do
 		cgroup_kill "$bed_group"
 		[ -n "$(cgroup_dirs "$bed_group")" ] || return 0
 		while read -r dir; do

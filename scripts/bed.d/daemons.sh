@@ -5,6 +5,9 @@
 # In /run/bed: NAME.pid, NAME.ctl (a fifo that tells a stopped one to start), NAME.stop while it is to stay stopped;
 # what it prints goes to /var/log/bed/NAME.log.
 
+# Everything is waited for this many times as long.
+time_scale=$(</run/bed/time-scale)
+
 # Restarts wait this long, in seconds (systemd's own default).
 restart_delay=0.1
 
@@ -116,12 +119,12 @@ daemon_start()
 	done
 }
 
-# Waits until daemons can be used, up to 30 s.
+# Waits until daemons can be used, up to 30 s (see time_scale).
 daemon_ready()
 {
 	local name tries
 	for name; do
-		for ((tries = 0; tries < 1500; tries++)); do
+		for ((tries = 0; tries < 1500 * time_scale; tries++)); do
 			! "ready_$name" || continue 2
 			nap 0.02
 		done
@@ -137,7 +140,7 @@ daemon_stop()
 	read -r pid 2>/dev/null <"/run/bed/$1.pid" || return 0
 	touch "/run/bed/$1.stop"
 	kill "$pid" 2>/dev/null || :
-	for ((tries = 0; tries < 500; tries++)); do
+	for ((tries = 0; tries < 500 * time_scale; tries++)); do
 		[ -e "/run/bed/$1.pid" ] || return 0
 		nap 0.02
 	done

@@ -22,7 +22,7 @@ fault_power_on()
 	cgroup_kill "$bed_group/$1"
 	cgroup_reset_host "$1"
 	host_start "$1"
-	host_await "$1" "$(boot_timeout)"
+	host_await "$1"
 }
 
 fault_net_cut()

@@ -85,15 +85,10 @@ host_copy_tree()
 	done
 }
 
-boot_timeout()
-{
-	echo "${VMJOB_BOOT_TIMEOUT:-60}"
-}
-
-# Waits until all daemons of a host answer, up to SECONDS.
+# Waits until all daemons of a host answer.
 host_await()
 {
-	local dir=$state/host/$1 _word end=$((SECONDS + $2))
+	local dir=$state/host/$1 _word end=$((SECONDS + 60 * time_scale))
 	exec 7<>"$dir/booted"
 	until read -rt 0.5 -u 7 _word; do
 		if ((SECONDS > end)) || { [ -e "$dir/pid" ] && [ "$(host_power "$1")" = off ]; }; then
