@@ -2,55 +2,50 @@
 #include "vmjob/agent/console.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <systemd/sd-event.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/phase.h"
+#include "vmjob/agent/tail.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 #include "vmjob/wire/buffer.h"
 
-#define LOST_ROOM (128u << 10)
+#define LOST_ROOM (128u << 10) /* of its queue that a reader must have free to go on */
+#define LAST_US   200000ull    /* virtlogd writes down what the guest showed last */
 
 struct viewer {
 	LIST_ENTRY(viewer) link;
 	struct vmj_console *console;
 	struct vmj_attachment attachment;
-	struct vmj_call *call; /* until it is answered */
+	struct vmj_call *call; /* a writer's, until the pty is open */
 	bool writes;
 	uint64_t lost; /* bytes that this one was too slow for, not told yet */
 };
 
-/*
- * Opened by a worker (`opening`), which also reads the end of the log; until then viewers wait with
- * their calls unanswered. `shown` is the last that was shown: for later viewers.
- */
 struct vmj_console {
 	struct vmj_entry *entry;
 	LIST_HEAD(, viewer) viewers;
 	unsigned int n;
-	bool showing; /* not to be freed now */
+	bool held; /* not to be freed now, though nobody watches */
+	struct vmj_tail *log;
+	struct vmj_buffer shown; /* the last of it, for later viewers */
 	struct opening *opening;
-	int fd;
-	sd_event_source *io;
-	struct vmj_buffer typed, shown;
+	int pty; /* -1: nobody types */
+	sd_event_source *io, *last, *settler;
+	struct vmj_buffer typed;
 };
 
+/* The pty is found by a worker. */
 struct opening {
 	struct vmj_console *console; /* NULL: nobody wants it any more */
 	struct vmj_entry *entry;
-	char log_path[VMJ_GUEST_PATH_MAX];
-	bool dead; /* the guest has ended: the log is all there is */
 	int fd;
-	uint8_t tail[VMJ_CONSOLE_SHOWN];
-	size_t tail_len;
 	int r;
 	struct vmj_error err;
 };
@@ -65,6 +60,13 @@ static void viewer_free(struct viewer *v)
 	free(v);
 }
 
+static void close_pty(struct vmj_console *c)
+{
+	c->io = sd_event_source_disable_unref(c->io);
+	c->pty = vmj_close(c->pty);
+	vmj_buffer_done(&c->typed);
+}
+
 void vmj_console_free(struct vmj_console *c)
 {
 	if (!c)
@@ -73,12 +75,34 @@ void vmj_console_free(struct vmj_console *c)
 		viewer_free(LIST_FIRST(&c->viewers));
 	if (c->opening)
 		c->opening->console = NULL;
-	sd_event_source_disable_unref(c->io);
-	vmj_close(c->fd);
-	vmj_buffer_done(&c->typed);
+	close_pty(c);
+	sd_event_source_disable_unref(c->last);
+	sd_event_source_disable_unref(c->settler);
+	vmj_tail_free(c->log);
 	vmj_buffer_done(&c->shown);
 	c->entry->console = NULL;
 	free(c);
+}
+
+static struct viewer *find_writer(const struct vmj_console *c)
+{
+	struct viewer *v;
+
+	LIST_FOREACH (v, &c->viewers, link)
+		if (v->writes)
+			return v;
+	return NULL;
+}
+
+/* After viewers may have gone: what nobody needs any more is closed. */
+static void settle(struct vmj_console *c)
+{
+	if (c->held)
+		return;
+	if (!c->n)
+		vmj_console_free(c);
+	else if (!find_writer(c))
+		close_pty(c);
 }
 
 static void viewer_closed(struct vmj_attachment *a)
@@ -92,42 +116,56 @@ static void viewer_closed(struct vmj_attachment *a)
 		vmj_call_fail(v->call, &err);
 	}
 	viewer_free(v);
-	if (!c->n && !c->showing)
-		vmj_console_free(c);
+	settle(c);
 }
 
-/* Everybody is told why, with an error where the call is still open. */
-static void end_console(struct vmj_console *c, const struct vmj_error *why)
+/* --- telling --------------------------------------------------------------------------------- */
+
+static void tell(struct vmj_conn *conn, const char *event, const char *text)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_object_object_add(o, "event", json_object_new_string(event));
+	if (text)
+		json_object_object_add(o, "text", json_object_new_string(text));
+	vmj_conn_send(conn, o);
+}
+
+void vmj_console_close(struct vmj_console *c)
 {
 	struct viewer *v;
 
+	if (!c)
+		return;
+	vmj_tail_drain(c->log);
+	c->held = true;
 	while ((v = LIST_FIRST(&c->viewers))) {
 		struct vmj_conn *conn = v->attachment.conn;
 		struct vmj_call *call = v->call;
-		struct json_object *o;
 
 		viewer_free(v);
-		if (call) {
-			vmj_call_fail(call, why);
-			continue;
-		}
-		o = json_object_new_object();
-		json_object_object_add(o, "event", json_object_new_string("console-end"));
-		json_object_object_add(o, "text", json_object_new_string(why->text));
-		vmj_conn_send(conn, o);
+		if (call)
+			vmj_call_ok(call, NULL);
+		tell(conn, "console-end", "the guest has ended");
 	}
 	vmj_console_free(c);
 }
 
-/* --- what the guest shows -------------------------------------------------------------------- */
-
-static void remember(struct vmj_console *c, const uint8_t *data, size_t len)
+static int on_last(sd_event_source *s, uint64_t usec, void *arg)
 {
-	if (vmj_buffer_append(&c->shown, data, len) == 0 && c->shown.len > VMJ_CONSOLE_SHOWN)
-		vmj_buffer_consume(&c->shown, c->shown.len - VMJ_CONSOLE_SHOWN);
+	vmj_console_close(arg);
+	return 0;
 }
 
-/* One that has missed bytes goes on when half of its queue is free. */
+void vmj_console_end(struct vmj_console *c)
+{
+	if (c && !c->last)
+		sd_event_add_time_relative(c->entry->agent->loop, &c->last, CLOCK_MONOTONIC,
+					   LAST_US, 0, on_last, c);
+}
+
+/* --- what the guest shows -------------------------------------------------------------------- */
+
 static void show(struct viewer *v, const uint8_t *data, size_t len)
 {
 	struct vmj_conn *conn = v->attachment.conn;
@@ -147,20 +185,32 @@ static void show(struct viewer *v, const uint8_t *data, size_t len)
 	vmj_conn_send_data(conn, data, len);
 }
 
-/* Sending may find a connection broken, and so free its viewer; the console stays meanwhile. */
-static void show_all(struct vmj_console *c, const uint8_t *data, size_t len)
+static int on_settle(sd_event_source *s, void *arg)
 {
+	struct vmj_console *c = arg;
+
+	c->settler = sd_event_source_disable_unref(c->settler);
+	settle(c);
+	return 0;
+}
+
+/* Sending may find a connection broken, which frees its viewer; the log is in use meanwhile. */
+static void log_grew(const uint8_t *data, size_t len, void *arg)
+{
+	struct vmj_console *c = arg;
 	struct viewer *v, *next;
 
-	c->showing = true;
+	if (vmj_buffer_append(&c->shown, data, len) == 0 && c->shown.len > VMJ_CONSOLE_SHOWN)
+		vmj_buffer_consume(&c->shown, c->shown.len - VMJ_CONSOLE_SHOWN);
+	c->held = true;
 	for (v = LIST_FIRST(&c->viewers); v; v = next) {
 		next = LIST_NEXT(v, link);
-		show(v, data, len);
+		if (!v->call)
+			show(v, data, len);
 	}
-	c->showing = false;
-	remember(c, data, len);
-	if (!c->n)
-		vmj_console_free(c);
+	c->held = false;
+	if (!c->n && !c->settler)
+		sd_event_add_defer(c->entry->agent->loop, &c->settler, on_settle, c);
 }
 
 /* --- what is typed --------------------------------------------------------------------------- */
@@ -170,7 +220,7 @@ static void type_some(struct vmj_console *c)
 	ssize_t n = 0;
 
 	if (c->typed.len)
-		n = write(c->fd, vmj_buffer_data(&c->typed), c->typed.len);
+		n = write(c->pty, vmj_buffer_data(&c->typed), c->typed.len);
 	if (n > 0)
 		vmj_buffer_consume(&c->typed, (size_t)n);
 	sd_event_source_set_io_events(c->io, EPOLLIN | (c->typed.len ? EPOLLOUT : 0));
@@ -182,60 +232,35 @@ static void viewer_typed(struct vmj_attachment *a, const void *data, size_t len)
 	struct viewer *v = a->arg;
 	struct vmj_console *c = v->console;
 
-	if (!v->writes || c->fd < 0 || c->typed.len + len > VMJ_CONSOLE_TYPED_MAX)
+	if (!v->writes || c->pty < 0 || c->typed.len + len > VMJ_CONSOLE_TYPED_MAX)
 		return;
 	if (vmj_buffer_append(&c->typed, data, len) == 0)
 		type_some(c);
 }
 
-static int on_console(sd_event_source *s, int fd, uint32_t revents, void *arg)
+/* What the pty shows is in the log, too; it is read so that the guest is not held up. */
+static int on_pty(sd_event_source *s, int fd, uint32_t revents, void *arg)
 {
 	struct vmj_console *c = arg;
 	uint8_t chunk[16384];
-	struct vmj_error err;
-	ssize_t n;
+	ssize_t n = 1;
 
 	if (revents & EPOLLOUT)
 		type_some(c);
-	if (!(revents & (EPOLLIN | EPOLLHUP | EPOLLERR)))
-		return 0;
-	n = read(fd, chunk, sizeof(chunk));
-	if (n > 0) {
-		show_all(c, chunk, (size_t)n);
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		vmj_fail(&err, EPIPE, "the console of guest %u is closed", c->entry->rec.job);
-		end_console(c, &err);
-	}
+	if (revents & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		n = read(fd, chunk, sizeof(chunk));
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		close_pty(c);
 	return 0;
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
-
-static void read_tail(struct opening *o)
-{
-	vmj_autoclose int fd = open(o->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	struct stat st;
-	ssize_t n;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return;
-	n = pread(fd, o->tail, sizeof(o->tail),
-		  st.st_size > VMJ_CONSOLE_SHOWN ? st.st_size - VMJ_CONSOLE_SHOWN : 0);
-	o->tail_len = n > 0 ? (size_t)n : 0;
-}
-
-/* The stream first: what comes between is then shown twice rather than not at all. */
 static void open_work(void *arg)
 {
 	struct opening *o = arg;
 
-	if (!o->dead)
-		o->r = vmj_virt_console(o->entry->agent->virt, o->entry->rec.job, &o->fd, &o->err);
-	if (o->r == 0)
-		read_tail(o);
+	o->r = vmj_virt_console(o->entry->agent->virt, o->entry->rec.job, &o->fd, &o->err);
 }
 
-/* A viewer's call is answered, and it sees what was shown. */
 static void welcome(struct vmj_console *c, struct viewer *v)
 {
 	struct vmj_call *call = v->call;
@@ -247,96 +272,86 @@ static void welcome(struct vmj_console *c, struct viewer *v)
 		vmj_conn_send_data(conn, vmj_buffer_data(&c->shown), c->shown.len);
 }
 
-static int start_reading(struct vmj_console *c, struct opening *o)
-{
-	int flags = fcntl(o->fd, F_GETFL);
-
-	if (flags < 0 || fcntl(o->fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return -errno;
-	c->fd = vmj_steal_fd(o->fd);
-	return sd_event_add_io(c->entry->agent->loop, &c->io, c->fd, EPOLLIN, on_console, c);
-}
-
 static void opened(struct vmj_console *c, struct opening *o)
 {
-	struct viewer *v, *next;
-	struct vmj_error err;
+	struct viewer *v = find_writer(c);
 
-	if (o->r == 0 && !o->dead) {
-		o->r = start_reading(c, o);
-		if (o->r < 0)
-			vmj_fail(&o->err, -o->r, "cannot watch the console: %s",
-				 vmj_strerror(o->r));
-	}
-	if (o->r < 0) {
-		end_console(c, &o->err);
+	if (o->r == 0)
+		o->r = sd_event_add_io(c->entry->agent->loop, &c->io, o->fd, EPOLLIN, on_pty, c);
+	if (o->r >= 0)
+		c->pty = vmj_steal_fd(o->fd);
+	else if (!o->err.code)
+		vmj_fail(&o->err, -o->r, "the console cannot be watched: %s", vmj_strerror(o->r));
+	if (!v || !v->call)
+		return;
+	if (o->r >= 0) {
+		welcome(c, v);
 		return;
 	}
-	remember(c, o->tail, o->tail_len);
-	c->showing = true;
-	for (v = LIST_FIRST(&c->viewers); v; v = next) {
-		next = LIST_NEXT(v, link);
-		welcome(c, v);
-	}
-	c->showing = false;
-	vmj_fail(&err, ESRCH, "guest %u has ended", c->entry->rec.job);
-	if (o->dead)
-		end_console(c, &err);
-	else if (!c->n)
-		vmj_console_free(c);
+	vmj_call_fail(v->call, &o->err);
+	viewer_free(v);
 }
 
 static void open_done(void *arg)
 {
 	struct opening *o = arg;
+	struct vmj_console *c = o->console;
 
-	if (o->console) {
-		o->console->opening = NULL;
-		opened(o->console, o);
+	if (c) {
+		c->opening = NULL;
+		c->held = true;
+		opened(c, o);
+		c->held = false;
+		settle(c);
 	}
 	vmj_close(o->fd);
 	vmj_entry_unref(o->entry);
 	free(o);
 }
 
-static int console_new(struct vmj_entry *e)
+static int open_pty(struct vmj_console *c)
 {
-	struct vmj_console *c = calloc(1, sizeof(*c));
+	struct vmj_entry *e = c->entry;
 	struct opening *o = calloc(1, sizeof(*o));
-	int r = -ENOMEM;
+	int r;
 
-	if (c && o) {
-		c->entry = e;
-		c->fd = o->fd = -1;
-		LIST_INIT(&c->viewers);
+	if (!o)
+		return -ENOMEM;
+	o->fd = -1;
+	o->console = c;
+	o->entry = vmj_entry_ref(e);
+	r = vmj_pool_submit(e->agent->pool, vmj_lane(e->rec.job, VMJ_LANE_ASIDE), open_work,
+			    open_done, o);
+	if (r == 0) {
 		c->opening = o;
-		o->console = c;
-		o->dead = !vmj_phase_alive(e->rec.phase);
-		o->entry = vmj_entry_ref(e);
-		vmj_record_path(e->agent->dir, e->rec.job, "console.log", o->log_path);
-		r = vmj_pool_submit(e->agent->pool, vmj_lane(e->rec.job, VMJ_LANE_ASIDE), open_work,
-				    open_done, o);
-		if (r == 0) {
-			e->console = c;
-			return 0;
-		}
-		vmj_entry_unref(e);
+		return 0;
 	}
-	free(c);
+	vmj_entry_unref(e);
 	free(o);
 	return r;
 }
 
 /* --- watching -------------------------------------------------------------------------------- */
 
-static struct viewer *find_writer(struct vmj_console *c)
+static int console_new(struct vmj_entry *e, struct vmj_error *err)
 {
-	struct viewer *v;
+	struct vmj_console *c = calloc(1, sizeof(*c));
+	char path[VMJ_GUEST_PATH_MAX];
+	int r;
 
-	LIST_FOREACH (v, &c->viewers, link)
-		if (v->writes)
-			return v;
-	return NULL;
+	if (!c)
+		return vmj_fail(err, ENOMEM, "the agent has no memory left");
+	c->entry = e;
+	c->pty = -1;
+	LIST_INIT(&c->viewers);
+	vmj_record_path(e->agent->dir, e->rec.job, "console.log", path);
+	r = vmj_tail_new(e->agent->loop, path, VMJ_CONSOLE_SHOWN, log_grew, c, &c->log, err);
+	if (r < 0) {
+		vmj_console_free(c);
+		return r;
+	}
+	e->console = c;
+	return 0;
 }
 
 static int check(struct vmj_console *c, const struct vmj_call *call, bool write, bool force,
@@ -360,62 +375,72 @@ static int check(struct vmj_console *c, const struct vmj_call *call, bool write,
 	return 0;
 }
 
-static void take_writer(struct vmj_console *c)
+/* In place of who writes now, if anybody does. */
+static int become_writer(struct vmj_console *c, struct viewer *v)
 {
-	struct viewer *v = find_writer(c);
-	struct json_object *o;
+	struct viewer *old = find_writer(c);
 
-	if (!v)
-		return;
-	v->writes = false;
-	o = json_object_new_object();
-	json_object_object_add(o, "event", json_object_new_string("console-read-only"));
-	vmj_conn_send(v->attachment.conn, o);
+	if (old && old->call)
+		welcome(c, old);
+	if (old) {
+		old->writes = false;
+		tell(old->attachment.conn, "console-read-only", NULL);
+	}
+	v->writes = true;
+	return c->pty >= 0 || c->opening ? 0 : open_pty(c);
 }
 
-static void add_viewer(struct vmj_console *c, struct vmj_call *call, bool write)
+static int add_viewer(struct vmj_console *c, struct vmj_call *call, bool write)
 {
 	struct viewer *v = calloc(1, sizeof(*v));
-	struct vmj_error err;
+	int r;
 
-	if (!v) {
-		vmj_fail(&err, ENOMEM, "the agent has no memory left");
-		vmj_call_fail(call, &err);
-		return;
-	}
+	if (!v)
+		return -ENOMEM;
 	v->console = c;
 	v->call = call;
-	v->writes = write;
 	v->attachment.closed = viewer_closed;
 	v->attachment.data = viewer_typed;
 	v->attachment.arg = v;
+	r = write ? become_writer(c, v) : 0;
+	if (r < 0) {
+		free(v);
+		return r;
+	}
 	LIST_INSERT_HEAD(&c->viewers, v, link);
 	c->n++;
 	vmj_conn_attach(call->conn, &v->attachment);
-	if (!c->opening)
+	if (!write || c->pty >= 0)
 		welcome(c, v);
+	return 0;
 }
 
 void vmj_console_watch(struct vmj_entry *e, struct vmj_call *call, bool write, bool force)
 {
+	bool alive = vmj_phase_alive(e->rec.phase);
+	struct vmj_console *c;
 	struct vmj_error err;
-	int r = e->console ? 0 : console_new(e);
+	int r = e->console ? 0 : console_new(e, &err);
 
-	if (r < 0)
-		vmj_fail(&err, -r, "the console cannot be opened: %s", vmj_strerror(r));
-	else
-		r = check(e->console, call, write, force, &err);
+	c = e->console;
+	if (r == 0)
+		r = check(c, call, write, force, &err);
 	if (r < 0) {
 		vmj_call_fail(call, &err);
+		if (c)
+			settle(c);
 		return;
 	}
-	e->console->showing = true; /* whoever goes now does not take it along */
-	if (write)
-		take_writer(e->console);
-	add_viewer(e->console, call, write);
-	e->console->showing = false;
-	if (!e->console->n)
-		vmj_console_free(e->console);
+	c->held = true;
+	r = add_viewer(c, call, write && alive);
+	if (r < 0) {
+		vmj_fail(&err, -r, "the console cannot be opened: %s", vmj_strerror(r));
+		vmj_call_fail(call, &err);
+	}
+	c->held = false;
+	if (!alive)
+		vmj_console_end(c);
+	settle(c);
 }
 
 VMJ_OP_HANDLER(console)

@@ -88,7 +88,9 @@ static void write_line(struct vmj_eventlog *l, struct json_object *o)
 	if (!w)
 		return;
 	w->log = l;
-	len = asprintf(&w->line, "%s\n", json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	len = asprintf(&w->line, "%s\n",
+		       json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+								 JSON_C_TO_STRING_NOSLASHESCAPE));
 	if (len < 0) {
 		free(w);
 		return;

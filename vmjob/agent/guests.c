@@ -43,6 +43,7 @@ static void entry_free(struct vmj_entry *e)
 	vmj_console_free(e->console);
 	vmj_turn_drop_all(e);
 	sd_event_source_disable_unref(e->deadline);
+	sd_event_source_disable_unref(e->press);
 	free(e);
 }
 
@@ -182,8 +183,8 @@ static bool become(struct vmj_entry *e, enum vmj_phase phase)
 	    !vmj_phase_may_become(e->rec.phase, phase))
 		return false;
 	e->rec.phase = phase;
-	if (phase != VMJ_PHASE_STOPPING)
-		e->deadline = sd_event_source_disable_unref(e->deadline);
+	e->deadline = sd_event_source_disable_unref(e->deadline);
+	e->press = sd_event_source_disable_unref(e->press);
 	return true;
 }
 
@@ -235,6 +236,7 @@ void vmj_entry_ended(struct vmj_entry *e, enum vmj_end end)
 	vmj_entry_save(e);
 	log_event(e, "ended", vmj_end_text(end));
 	vmj_entry_tell_ended(e);
+	vmj_console_end(e->console);
 }
 
 void vmj_entry_paused(struct vmj_entry *e, bool io)

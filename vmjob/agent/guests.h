@@ -43,6 +43,7 @@ struct vmj_entry {
 	STAILQ_HEAD(, vmj_turn) turns;
 	struct vmj_attachment claim; /* the step's connection, while claim.conn is set */
 	sd_event_source *deadline;   /* STOPPING: when it is destroyed */
+	sd_event_source *press;      /* STOPPING: when its power button is pressed again */
 	struct vmj_console *console; /* while anybody watches */
 	int64_t stats_us;            /* when stats were read; 0: never */
 	struct vmj_virt_stats stats;

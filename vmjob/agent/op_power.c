@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
+#include <systemd/sd-event.h>
+#include <time.h>
 
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/phase.h"
@@ -12,6 +14,7 @@
 #include "vmjob/base/log.h"
 
 #define WAIT_PRESS_US (30 * 1000000ull)
+#define AGAIN_US      (5 * 1000000ull) /* a guest that boots does not see the button yet */
 #define WAITING_MAX   8 /* of a guest's tasks, where its owner asks for more than is done */
 
 /* One call to libvirt about a guest. */
@@ -125,13 +128,29 @@ static int wake_and_shutdown(struct vmj_virt *v, uint32_t job, struct vmj_error 
 	return r < 0 ? r : vmj_virt_shutdown(v, job, err);
 }
 
+static int on_press_again(sd_event_source *s, uint64_t usec, void *arg)
+{
+	struct vmj_entry *e = arg;
+
+	e->press = sd_event_source_disable_unref(e->press);
+	vmj_ops_press_power(e);
+	return 0;
+}
+
+static void pressed(struct vmj_entry *e)
+{
+	if (e->known && !e->busy && e->rec.phase == VMJ_PHASE_STOPPING && !e->press)
+		sd_event_add_time_relative(e->agent->loop, &e->press, CLOCK_MONOTONIC, AGAIN_US,
+					   AGAIN_US / 10, on_press_again, e);
+}
+
 static void press(void *arg)
 {
 	struct vmj_entry *e = arg;
 
 	if (e->known && !e->busy && e->rec.phase == VMJ_PHASE_STOPPING)
 		power(e, NULL, VMJ_LANE_MAIN, e->was_paused ? wake_and_shutdown : vmj_virt_shutdown,
-		      NULL);
+		      pressed);
 	vmj_entry_unref(e);
 }
 

@@ -49,7 +49,7 @@ void vmj_op_args(struct vmj_json *in, const struct vmj_op *op, const struct vmj_
 /* For the event log: shows it to those who follow. arg: the agent. */
 void vmj_ops_event_logged(struct json_object *o, void *arg);
 
-/* Presses the guest's power button, once libvirt is there. */
+/* Presses the guest's power button once libvirt is there, and again until it has ended. */
 void vmj_ops_press_power(struct vmj_entry *e);
 
 #define VMJ_OP_HANDLER(name)                                                         \

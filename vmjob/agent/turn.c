@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <systemd/sd-event.h>
 
+#include "vmjob/agent/console.h"
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
@@ -123,6 +124,7 @@ static void released(struct vmj_turn *t)
 	}
 	e->known = false;
 	vmj_conn_detach(&e->claim);
+	vmj_console_close(e->console);
 }
 
 /* --- at work --------------------------------------------------------------------------------- */
@@ -206,6 +208,7 @@ static void begin_prepare(struct vmj_turn *t)
 	}
 	vmj_conn_detach(&e->claim);
 	e->deadline = sd_event_source_disable_unref(e->deadline);
+	e->press = sd_event_source_disable_unref(e->press);
 	e->known = true;
 	e->rec = t->work.guest;
 	e->rec.phase = VMJ_PHASE_PREPARING;
@@ -220,6 +223,7 @@ static void begin_release(struct vmj_turn *t)
 	t->was_alive = e->known && vmj_phase_alive(e->rec.phase);
 	t->work.guest = e->rec;
 	e->deadline = sd_event_source_disable_unref(e->deadline);
+	e->press = sd_event_source_disable_unref(e->press);
 	if (t->was_alive)
 		vmj_entry_destroy(e);
 	vmj_ready_wait(e->agent->ready, WAIT_RELEASE_US, begin, t);
