@@ -152,18 +152,8 @@ static int json(const char *text, size_t len, struct vmj_error *err)
 static void only_one_whole_object_is_json(void **state)
 {
 	static const char *const bad[] = {
-		"",
-		"{",
-		"[]",
-		"7",
-		"\"op\"",
-		"null",
-		"{} {}",
-		"{}x",
-		"{\"a\":}",
-		"{\"a\":1,}",
-		"{\"a\":\"\xff\"}",
-		"{\"a\":tRue}",
+		"",        "{",   "[]",       "7",          "\"op\"",           "null",
+		"{} {}",   "{}x", "{\"a\":}", "{\"a\":1,}", "{\"a\":\"\xff\"}", "{\"a\":tRue}",
 		"//x\n{}",
 	};
 	struct vmj_error err;

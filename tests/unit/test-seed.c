@@ -66,6 +66,7 @@ static void write_seed(void **state, char **ret_file)
 	struct vmj_error err = {.code = 0};
 	struct vmj_guest g = guest();
 
+	free(*ret_file);
 	assert_true(asprintf(ret_file, "%s/seed.img", (char *)*state) > 0);
 	inet_pton(AF_INET, "10.9.0.1", &networks[1].gateway);
 	assert_done(vmj_seed_write(&config, &g, *ret_file, &err), err);
