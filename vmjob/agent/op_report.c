@@ -46,11 +46,12 @@ struct report {
 static void report_answer(struct report *r)
 {
 	struct vmj_call *call = r->call;
+	struct json_object *o = call ? r->make(r) : NULL; /* looks at who called */
 
 	r->timer = sd_event_source_disable_unref(r->timer);
 	r->call = NULL;
 	if (call)
-		vmj_call_ok(call, r->make(r));
+		vmj_call_ok(call, o);
 }
 
 static void report_unref(struct report *r)
