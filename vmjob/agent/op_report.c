@@ -34,6 +34,7 @@
 struct report {
 	struct vmj_agent *agent;
 	struct vmj_call *call; /* NULL: answered */
+	uid_t uid;             /* who asks */
 	unsigned int refs;     /* of the tasks, and one until all are submitted */
 	uint32_t job;          /* show: of this one */
 	struct json_object *(*make)(struct report *r);
@@ -84,6 +85,7 @@ static struct report *report_new(struct vmj_agent *a, struct vmj_call *call, uin
 	}
 	r->agent = a;
 	r->call = call;
+	r->uid = call->peer.uid;
 	r->refs = 1;
 	r->job = job;
 	r->make = make;
@@ -185,8 +187,8 @@ static struct json_object *guest_json(const struct vmj_entry *e)
 
 static bool visible(const struct report *r, const struct vmj_entry *e)
 {
-	return e->known && (vmj_settings_trusts(r->agent->settings, r->call->peer.uid) ||
-			    r->call->peer.uid == e->rec.uid);
+	return e->known &&
+	       (vmj_settings_trusts(r->agent->settings, r->uid) || r->uid == e->rec.uid);
 }
 
 /* As many as a frame holds. */
