@@ -64,9 +64,17 @@ guest_modules()
 	rm "$dir/paths"
 }
 
-# guest_disk TREE LABEL SIZE_MB KERNEL_ARGS WORK: makes WORK/image.qcow2, a disk that a BIOS boots: one ext4
+# guest_root_fs TREE LABEL SIZE_MB FILE: makes an ext4 file system with TREE's files.
+guest_root_fs()
+{
+	local tree=$1 label=$2 size=$3 file=$4
+	truncate -s "${size}M" "$file"
+	mke2fs -q -t ext4 -b 4096 -L "$label" -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -d "$tree" "$file"
+}
+
+# guest_disk_grub TREE LABEL SIZE_MB KERNEL_ARGS WORK: makes WORK/image.qcow2, a disk that a BIOS boots: one ext4
 # partition labelled LABEL with TREE's files, whose /vmlinuz and /initrd.img GRUB starts.
-guest_disk()
+guest_disk_grub()
 {
 	local tree=$1 label=$2 size=$3 args=$4 work=$5 lib=/usr/lib/grub/i386-pc disk=$5/disk.raw
 	cat >"$work/grub.cfg" <<-END
@@ -77,12 +85,40 @@ guest_disk()
 	grub-mkimage -O i386-pc -c "$work/grub.cfg" -p '(,msdos1)/' -o "$work/core.img" \
 		biosdisk part_msdos ext2 linux boot
 	[ "$(stat -c %s "$work/core.img")" -lt $((2047 * 512)) ] || die "GRUB does not fit before the partition"
-	truncate -s "${size}M" "$work/root.ext4"
-	mke2fs -q -t ext4 -b 4096 -L "$label" -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -d "$tree" "$work/root.ext4"
+	guest_root_fs "$tree" "$label" "$size" "$work/root.ext4"
 	truncate -s $((size + 1))M "$disk"
 	printf 'label: dos\nstart=2048,type=83,bootable\n' | sfdisk -q "$disk"
 	dd if="$work/root.ext4" of="$disk" bs=1M seek=1 conv=notrunc,sparse status=none
 	dd if=$lib/boot.img of="$disk" bs=440 count=1 conv=notrunc status=none
 	dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
+	qemu-img convert -O qcow2 "$disk" "$work/image.qcow2"
+}
+
+# guest_disk_syslinux TREE LABEL SIZE_MB KERNEL_ARGS KERNEL INITRD WORK: the same with kernel and initial RAM disk on
+# a FAT partition of their own, from which SYSLINUX starts them. Without KVM that is 1.7 s quicker: GRUB moves
+# the kernel in memory byte by byte.
+guest_disk_syslinux()
+{
+	local tree=$1 label=$2 size=$3 args=$4 kernel=$5 initrd=$6 work=$7 disk=$7/disk.raw boot=$7/boot.fat boot_size=20
+	cat >"$work/syslinux.cfg" <<-END
+		DEFAULT linux
+		PROMPT 0
+		LABEL linux
+		KERNEL vmlinuz
+		INITRD initrd
+		APPEND root=LABEL=$label rw console=ttyS0 $args
+	END
+	truncate -s ${boot_size}M "$boot"
+	mkfs.vfat -n BOOT "$boot" >/dev/null
+	mcopy -i "$boot" "$kernel" ::vmlinuz
+	mcopy -i "$boot" "$initrd" ::initrd
+	mcopy -i "$boot" "$work/syslinux.cfg" ::
+	syslinux --install "$boot"
+	guest_root_fs "$tree" "$label" "$size" "$work/root.ext4"
+	truncate -s $((1 + boot_size + size))M "$disk"
+	printf 'label: dos\nstart=2048,size=%d,type=e,bootable\ntype=83\n' $((boot_size * 2048)) | sfdisk -q "$disk"
+	dd if="$boot" of="$disk" bs=1M seek=1 conv=notrunc,sparse status=none
+	dd if="$work/root.ext4" of="$disk" bs=1M seek=$((1 + boot_size)) conv=notrunc,sparse status=none
+	dd if=/usr/lib/syslinux/mbr/mbr.bin of="$disk" bs=440 count=1 conv=notrunc status=none
 	qemu-img convert -O qcow2 "$disk" "$work/image.qcow2"
 }
