@@ -109,6 +109,7 @@ static void test_network_config(void **state)
 
 	write_seed(state, &file);
 	text = content(file, "::network-config");
+	assert_non_null(strstr(text, "10.77.0.9/16")); /* not "\\/" */
 	o = json_tokener_parse(text);
 	assert_string_equal(value_at(o, "version"), "2");
 	assert_string_equal(value_at(o, "ethernets/net0/match/macaddress"), "52:54:00:00:00:01");

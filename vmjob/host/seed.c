@@ -129,6 +129,16 @@ static int give_away(const struct vmj_guest *g, const char *file, struct vmj_err
 	return 0;
 }
 
+/* Slashes as they are: readers of YAML, small ones above all, know no "\\/". */
+static int add_json(const char *file, const char *name, struct json_object *o,
+		    struct vmj_error *err)
+{
+	return add_file(file, name,
+			json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED |
+								  JSON_C_TO_STRING_NOSLASHESCAPE),
+			err);
+}
+
 int vmj_seed_write(const struct vmj_config *c, const struct vmj_guest *guest, const char *file,
 		   struct vmj_error *err)
 {
@@ -137,9 +147,9 @@ int vmj_seed_write(const struct vmj_config *c, const struct vmj_guest *guest, co
 
 	rc = make_filesystem(file, err);
 	if (rc == 0)
-		rc = add_file(file, "meta-data", json_object_to_json_string(meta), err);
+		rc = add_json(file, "meta-data", meta, err);
 	if (rc == 0)
-		rc = add_file(file, "network-config", json_object_to_json_string(network), err);
+		rc = add_json(file, "network-config", network, err);
 	if (rc == 0)
 		rc = add_file(file, "user-data", "#cloud-config\n{}\n", err);
 	if (rc == 0)
