@@ -236,6 +236,23 @@ def stop_passes_its_options(w):
     check(w.run("stop", "42"), 1, err="no guest of job 42 here")
 
 
+def stop_waits_for_the_end(w):
+    w.command("squeue", w.job())
+    shown = []
+
+    def show(c, request):
+        shown.append(request)
+        return {"guest": GUEST} if len(shown) < 3 else refuse(2, "job 42 has no guest on this host")(c, request)
+
+    def events(c, request):
+        send(c, {"id": request.get("id"), "ok": True})
+        for what in "running", "stopping", "ended":
+            send(c, {"event": "log", "time": 1, "job": 42, "what": what, "text": ""})
+    w.agent.ops.update(stop=lambda c, r: {}, show=show, events=events)
+    check(w.run("stop", "--wait", "42"), 0)
+    assert len(shown) == 3, shown
+
+
 def one_guest_of_several_must_be_chosen(w):
     w.command("squeue", w.job(host=HOST + ",n9"))
     w.agent.ops["reset"] = lambda c, r: {}
@@ -555,7 +572,7 @@ def console_follows_without_a_terminal(w):
 
 TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list_shows_each_task_of_an_array,
          list_names_hosts_that_do_not_answer, list_works_without_slurm, show_tells_all,
-         jobs_without_a_guest_are_explained, stop_passes_its_options, one_guest_of_several_must_be_chosen,
+         jobs_without_a_guest_are_explained, stop_passes_its_options, stop_waits_for_the_end, one_guest_of_several_must_be_chosen,
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes, images_come_and_go,
          console_carries_both_ways_and_detaches, console_takes_another_key,

@@ -50,7 +50,9 @@ int vmj_agent_open(const char *host, int timeout_ms, struct vmj_client **ret, st
 
 	pthread_once(&port_once, read_port);
 	rc = vmj_client_open(here ? NULL : host, port, timeout_ms, ret, err);
-	return rc < 0 && here ? vmj_fail_prefix(err, "%s", host) : rc;
+	if (rc < 0 && here)
+		vmj_fail_prefix(err, "%s", host);
+	return rc;
 }
 
 int vmj_agent_call(const char *host, struct json_object *request, int timeout_ms,
@@ -62,7 +64,9 @@ int vmj_agent_call(const char *host, struct json_object *request, int timeout_ms
 	if (rc < 0)
 		return rc;
 	rc = vmj_client_call(client, request, timeout_ms, ret, err);
-	return rc < 0 ? vmj_fail_prefix(err, "%s", host) : rc;
+	if (rc < 0)
+		vmj_fail_prefix(err, "%s", host);
+	return rc;
 }
 
 /* Threads take numbers by `next` until none is left; each number is taken by one thread. */
