@@ -109,6 +109,8 @@ static void adoption(void **state)
 			fail_msg("case %zu: %s", i, vmj_phase_name(cases[i].phase));
 	for (int p = 0; p < VMJ_PHASE_COUNT_; p++)
 		assert_int_equal(vmj_phase_adopt(p, false, VMJ_SEEN_NONE), VMJ_ADOPT_RELEASE);
+	assert_int_equal(vmj_phase_adopt(VMJ_PHASE_RUNNING, false, VMJ_SEEN_RUNNING),
+			 VMJ_ADOPT_KEEP);
 }
 
 int main(void)

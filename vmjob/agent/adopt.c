@@ -35,8 +35,6 @@ static void record_found(uint32_t job, const struct vmj_guest *rec, const struct
 	same_boot = strcmp(rec->boot_id, e->agent->boot_id) == 0;
 	vmj_log_info("guest %u is on record as %s%s", job, vmj_phase_name(rec->phase),
 		     same_boot ? "" : ", from before the host's restart");
-	if (!same_boot)
-		vmj_turn_release(e, NULL);
 }
 
 int vmj_guests_load(struct vmj_guests *g, const char *dir, struct vmj_error *err)

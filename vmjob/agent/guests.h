@@ -52,7 +52,7 @@ struct vmj_entry {
 int vmj_guests_new(struct vmj_agent *agent, struct vmj_guests **ret, struct vmj_error *err);
 void vmj_guests_free(struct vmj_guests *g);
 
-/* Reads the records; those of another run of the host, or unreadable ones, are released. */
+/* Reads the records; what has none that can be read is released. */
 int vmj_guests_load(struct vmj_guests *g, const char *dir, struct vmj_error *err);
 
 /* After a new connection to libvirt: look at all domains. */

@@ -65,7 +65,7 @@ bool vmj_phase_alive(enum vmj_phase phase)
 
 enum vmj_adoption vmj_phase_adopt(enum vmj_phase phase, bool same_boot, enum vmj_domain_seen seen)
 {
-	if (!same_boot || phase == VMJ_PHASE_RELEASING)
+	if (phase == VMJ_PHASE_RELEASING || (!same_boot && seen == VMJ_SEEN_NONE))
 		return VMJ_ADOPT_RELEASE;
 	if (!vmj_phase_alive(phase))
 		return VMJ_ADOPT_KEEP;

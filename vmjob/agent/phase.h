@@ -33,6 +33,8 @@ bool vmj_phase_alive(enum vmj_phase phase);
 /*
  * What to do with a record when the host's domains are known anew: at start, and after each new
  * connection to libvirt. `same_boot`: the host has not been restarted since the record was written.
+ * If it was, Slurm has the job elsewhere, or comes with a fresh prepare; but what runs is never
+ * ended on that ground.
  */
 enum vmj_domain_seen { VMJ_SEEN_NONE, VMJ_SEEN_RUNNING, VMJ_SEEN_PAUSED };
 enum vmj_adoption {

@@ -106,18 +106,29 @@ int vmj_record_scan(const char *dir, vmj_record_fn found, void *arg, struct vmj_
 	return 0;
 }
 
-/* The start time of process 1, in clock ticks after boot: proc(5), field 22 of stat. */
-static uint64_t init_start(void)
+/* When process 1 started, in milliseconds after the kernel's boot: proc(5), field 22 of stat, which
+ * a time namespace shifts (time_namespaces(7)). About 0 but in a container. */
+static int64_t init_start_ms(void)
 {
-	vmj_autofree char *text = NULL;
+	vmj_autofree char *stat = NULL, *offsets = NULL;
+	long long seconds = 0, nanoseconds = 0;
 	const char *p;
 
-	if (vmj_file_read(AT_FDCWD, "/proc/1/stat", 4096, &text, NULL, NULL) < 0)
+	if (vmj_file_read(AT_FDCWD, "/proc/1/stat", 4096, &stat, NULL, NULL) < 0)
 		return 0;
-	p = strrchr(text, ')');
+	p = strrchr(stat, ')');
 	for (int field = 2; p && field < 22; field++)
 		p = strchr(p + 1, ' ');
-	return p ? strtoull(p + 1, NULL, 10) : 0;
+	if (!p)
+		return 0;
+	if (vmj_file_read(AT_FDCWD, "/proc/self/timens_offsets", 4096, &offsets, NULL, NULL) == 0) {
+		const char *boottime = strstr(offsets, "boottime");
+
+		if (boottime)
+			sscanf(boottime, "boottime %lld %lld", &seconds, &nanoseconds);
+	}
+	return strtoll(p + 1, NULL, 10) * 1000 / sysconf(_SC_CLK_TCK) -
+	       (seconds * 1000 + nanoseconds / 1000000);
 }
 
 int vmj_boot_id(char ret[37], struct vmj_error *err)
@@ -130,6 +141,6 @@ int vmj_boot_id(char ret[37], struct vmj_error *err)
 		return r;
 	if (len < 36)
 		return vmj_fail(err, EIO, "the kernel's boot id is too short");
-	snprintf(ret, 37, "%.24s%012" PRIx64, text, init_start() & 0xffffffffffff);
+	snprintf(ret, 37, "%.24s%012" PRIx64, text, (uint64_t)init_start_ms() & 0xffffffffffff);
 	return 0;
 }

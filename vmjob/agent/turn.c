@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
+#include <string.h>
 #include <systemd/sd-event.h>
 
 #include "vmjob/agent/console.h"
@@ -193,7 +194,8 @@ static void begin(void *arg)
 static bool prepared_already(const struct vmj_entry *e, const struct vmj_guest *g)
 {
 	return e->known && e->rec.restart == g->restart && e->rec.uid == g->uid &&
-	       e->rec.phase != VMJ_PHASE_PREPARING && e->rec.phase != VMJ_PHASE_RELEASING;
+	       strcmp(e->rec.boot_id, g->boot_id) == 0 && e->rec.phase != VMJ_PHASE_PREPARING &&
+	       e->rec.phase != VMJ_PHASE_RELEASING;
 }
 
 static void begin_prepare(struct vmj_turn *t)
