@@ -115,9 +115,16 @@ static struct vmj_buffer *out_buffer(const struct vmj_conn *c)
 	return c->secure ? vmj_secure_out(c->secure) : (struct vmj_buffer *)&c->out;
 }
 
+/* A client that asks without reading the answers waits for itself. */
+static bool may_take(const struct vmj_conn *c)
+{
+	return !c->closed && !c->closing && c->n_calls < VMJ_CONN_CALLS_MAX &&
+	       out_buffer(c)->len < OUT_DATA_MAX;
+}
+
 static void update_events(struct vmj_conn *c)
 {
-	bool read_on = c->n_calls < VMJ_CONN_CALLS_MAX && !c->closing;
+	bool read_on = may_take(c);
 	bool write_on = out_buffer(c)->len || c->resume;
 	uint32_t events = (read_on ? EPOLLIN : 0) | (write_on ? EPOLLOUT : 0);
 
@@ -241,8 +248,9 @@ void vmj_call_fail(struct vmj_call *call, const struct vmj_error *err)
 }
 
 /* A message that is no request at all: say so and end the connection. */
-static void reject(struct vmj_conn *c, const struct vmj_error *err)
+static void reject(struct vmj_conn *c, struct vmj_error *err)
 {
+	err->fault = VMJ_FAULT_USER;
 	vmj_debug("ending the connection of uid %u: %s", c->peer.uid, err->text);
 	c->closing = true;
 	if (!c->secure || vmj_secure_state(c->secure) == VMJ_SECURE_OPEN) {
@@ -316,8 +324,7 @@ static void take_frames(struct vmj_conn *c)
 	size_t len;
 	char type;
 
-	while (!c->closed && !c->closing && c->n_calls < VMJ_CONN_CALLS_MAX &&
-	       vmj_decoder_next(c->decoder, &type, &payload, &len)) {
+	while (may_take(c) && vmj_decoder_next(c->decoder, &type, &payload, &len)) {
 		if (type == 'J')
 			take_json(c, payload, len);
 		else
