@@ -263,7 +263,7 @@ static void prepare(const char *dir)
 	assert_int_equal(w.guest.phase, VMJ_PHASE_PREPARED);
 	assert_int_equal(w.guest.pid, 42);
 	assert_true(world.domain && world.filter && !world.running);
-	assert_true(there(dir, "disk.qcow2") && there(dir, "disk1.qcow2") &&
+	assert_true(there(dir, "disk.n1.qcow2") && there(dir, "disk1.n1.qcow2") &&
 		    there(dir, "seed.img"));
 }
 
@@ -335,7 +335,7 @@ static void a_failure_of_the_user_is_kept_for_the_step(void **state)
 		assert_done(vmj_record_read(*state, JOB, &g, &err), err);
 		assert_int_equal(g.phase, VMJ_PHASE_REFUSED);
 		assert_non_null(strstr(g.failure, prepare_calls[i]));
-		assert_false(world.domain || world.filter || there(*state, "disk.qcow2") ||
+		assert_false(world.domain || world.filter || there(*state, "disk.n1.qcow2") ||
 			     there(*state, "seed.img"));
 		release(*state);
 		assert_nothing_left(*state, prepare_calls[i]);

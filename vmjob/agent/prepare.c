@@ -9,7 +9,6 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 
-#define DISK    "disk.qcow2"
 #define SEED    "seed.img"
 #define CONSOLE "console.log"
 
@@ -96,22 +95,29 @@ static int ports_step(void *ctx, struct vmj_error *err)
 	return r < 0 ? r : write_record(w, VMJ_PHASE_PREPARING, err);
 }
 
-static const char *extra_disk_name(unsigned int i, char buf[24])
+/* Disk 0 is the image's overlay, the others are the additional ones. The host is in the name, since
+ * libvirt's leases are for paths, with one lockspace for all hosts: guests of one job on several
+ * hosts would lock each other out. */
+static const char *disk_path(const struct vmj_work *w, unsigned int i, char *buf)
 {
-	snprintf(buf, 24, "disk%u.qcow2", i + 1);
-	return buf;
+	char number[12] = "", name[96];
+
+	if (i)
+		snprintf(number, sizeof(number), "%u", i);
+	snprintf(name, sizeof(name), "disk%s.%s.qcow2", number, w->guest.host);
+	return file_path(w, name, buf);
 }
 
 static int disks_step(void *ctx, struct vmj_error *err)
 {
 	struct vmj_work *w = ctx;
 	const struct vmj_guest *g = &w->guest;
-	char path[VMJ_GUEST_PATH_MAX], name[24];
-	int r = w->adapters->disk_overlay(&w->image, file_path(w, DISK, path), g->uid, g->gid, err);
+	char path[VMJ_GUEST_PATH_MAX];
+	int r = w->adapters->disk_overlay(&w->image, disk_path(w, 0, path), g->uid, g->gid, err);
 
 	for (unsigned int i = 0; r == 0 && i < g->request.n_disks; i++)
-		r = w->adapters->disk_empty(file_path(w, extra_disk_name(i, name), path),
-					    g->request.disks[i].size_mib, g->uid, g->gid, err);
+		r = w->adapters->disk_empty(disk_path(w, i + 1, path), g->request.disks[i].size_mib,
+					    g->uid, g->gid, err);
 	return r;
 }
 
@@ -156,11 +162,9 @@ struct names {
 
 static void name_files(const struct vmj_work *w, struct names *n, struct vmj_domain_spec *spec)
 {
-	char name[24];
-
 	for (unsigned int i = 0; i < w->guest.request.n_disks; i++)
-		n->extra_list[i] = file_path(w, extra_disk_name(i, name), n->extra[i]);
-	spec->disk = file_path(w, DISK, n->disk);
+		n->extra_list[i] = disk_path(w, i + 1, n->extra[i]);
+	spec->disk = disk_path(w, 0, n->disk);
 	spec->seed = file_path(w, SEED, n->seed);
 	spec->console_log = file_path(w, CONSOLE, n->console);
 	spec->extra_disks = n->extra_list;
