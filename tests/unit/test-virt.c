@@ -136,6 +136,7 @@ static void test_descriptor_used_anew(void **state)
 	assert_int_equal(a.freed, 1);
 	assert_int_equal(b.calls, 1);
 	assert_int_equal(virEventRemoveHandle(b.id), 0);
+	spin(10000);
 	unwatch(&b);
 }
 

@@ -63,7 +63,7 @@ static int read_mark(const char *path, struct mark *ret, struct vmj_error *err)
 	if (rc == -ENOENT)
 		return vmj_fail(err, ENOENT,
 				"storage %s has no " DOMAIN_FILE
-				": it is not mounted here, or was never made a domain",
+				": it is not mounted here, or `vmjob image init` never made it a domain",
 				path);
 	if (rc < 0)
 		return vmj_fail(err, -rc, "storage %s: cannot read " DOMAIN_FILE ": %s", path,
