@@ -40,12 +40,12 @@ static void power_done(void *arg)
 
 	if (p->r == 0 && p->then)
 		p->then(p->entry);
-	if (p->r < 0)
-		vmj_log_warning("guest %u: %s", p->entry->rec.job, p->err.text);
 	if (p->call && p->r < 0)
 		vmj_call_fail(p->call, &p->err);
 	else if (p->call)
 		vmj_call_ok(p->call, NULL);
+	else if (p->r < 0)
+		vmj_log_info("guest %u: %s", p->entry->rec.job, p->err.text);
 	vmj_entry_unref(p->entry);
 	free(p);
 }

@@ -184,6 +184,8 @@ static void begin(void *arg)
 {
 	struct vmj_turn *t = arg;
 
+	if (!vmj_ready(t->entry->agent->ready))
+		t->tries = TRIES; /* waited in vain */
 	if (t->prepare)
 		submit(t, VMJ_LANE_END, nothing, begin_work);
 	else

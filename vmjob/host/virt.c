@@ -26,7 +26,7 @@
 
 #define URI             "qemu:///system"
 #define BACKOFF_MIN_MS  250
-#define BACKOFF_MAX_MS  5000
+#define BACKOFF_MAX_MS  2000
 #define KEEPALIVE_S     5
 #define KEEPALIVE_COUNT 3
 #define JOIN_S          2 /* libvirtd may hang while we wait for it to answer */
