@@ -39,31 +39,46 @@ one_guest()
 	echo "start.guest: $guest ms (sbatch to the guest's first instruction, median of $samples)"
 	echo "start.job: $job ms (sbatch to the first command of an ordinary job, median of $samples)"
 	echo "start.create: $create ms (virsh create of the same domain, median of $samples)"
-	echo "start.ratio: $(ratio "$guest" $((job + create))) (guest / (job + create); goal: at most 1.15)"
+	echo "start.ratio: $(ratio "$guest" $((job + create))) ratio (guest / (job + create); goal: at most 1.15)"
 }
 
-# Seconds from a common start until the last of many twins is there, created with virsh alone.
-many_twins()
+# seconds_from BEGIN: until the latest of the times on standard input.
+seconds_from()
 {
-	local start
-	on_each start_many.py make "$share" >/dev/null
-	start=$((EPOCHSECONDS + 5))
-	on_each start_many.py create "$share" "$start" | sort -n | tail -n 1 | awk -v start="$start" '{ print $1 - start }'
-	on_each start_many.py destroy "$share"
+	sort -n | tail -n 1 | awk -v begin="$1" '{ print $1 - begin }'
 }
 
+# Guests of one sbatch, the same number on each host; prints the seconds until the last of them goes.
 many_guests()
 {
+	local begin memory
+	memory=$(on ctl sinfo -h -o %m | head -n 1)
+	begin=$(python ctl start_guests.py "$guests" --mem="$((memory / share - 1))")
+	on_each start_many.py started "$share" | seconds_from "$begin"
+}
+
+# The same number of twins on each host, by virsh alone; prints the seconds until the last of them is there.
+many_twins()
+{
+	local begin
+	on_each start_many.py make "$share" >&2
+	begin=$((EPOCHSECONDS + 5))
+	on_each start_many.py create "$share" "$begin" | seconds_from "$begin"
+	on_each start_many.py destroy "$share" >&2
+}
+
+compare_many()
+{
 	local seconds twins
-	seconds=$(python ctl start_guests.py "$guests")
+	seconds=$(many_guests)
 	twins=$(many_twins)
 	on ctl scancel --user=alice
 	echo "start.guests_per_s: $(ratio "$guests" "$seconds") 1/s ($guests guests over $hosts hosts, one sbatch)"
-	echo "start.creates_per_s: $(ratio "$guests" "$twins") 1/s ($guests times virsh create --paused over $hosts hosts, in parallel)"
-	echo "start.guests_per_s_ratio: $(ratio "$twins" "$seconds") (guests_per_s / creates_per_s)"
+	echo "start.creates_per_s: $(ratio "$guests" "$twins") 1/s ($guests times virsh create --paused over $hosts hosts, all at once)"
+	echo "start.guests_per_s_ratio: $(ratio "$twins" "$seconds") ratio (guests_per_s / creates_per_s)"
 }
 
 start_bed $hosts
 mapfile -t nodes < <(on ctl sinfo -h -N -o %N | sort -u)
 one_guest
-many_guests
+compare_many

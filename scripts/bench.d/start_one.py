@@ -35,8 +35,12 @@ def await_over(job):
 
 
 def first_instruction(job):
-    shown = subprocess.run(["vmjob", "show", "--json", job], text=True, capture_output=True)
-    return shown.returncode == 0 and json.loads(shown.stdout)["guest"]["start_us"] / 1e6
+    """When the agent let the guest go, from its record; none yet: 0."""
+    try:
+        with open(f"/var/lib/vmjob/guests/{job}/guest.json", encoding="utf-8") as record:
+            return json.load(record).get("start_us", 0) / 1e6
+    except FileNotFoundError:
+        return 0
 
 
 def guest_job():

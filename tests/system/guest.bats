@@ -178,9 +178,9 @@ at_console()
 
 @test "vmjob start makes a service guest, which lives until it is stopped" {
 	local job
-	job=$(on_as alice ctl vmjob start --vm-image=blank --vm-memory=32M --vm-grace=1 | grep -o '[0-9]*' | head -n 1)
+	job=$(on_as alice ctl vmjob start blank --wait --vm-memory=32M --vm-grace=1)
 	echo "$job" >>"$BATS_TEST_TMPDIR/jobs"
-	await_domain "$job" running
+	domain_is "$job" "$(host_of "$job")" running || fail "its guest should run by now"
 	on_as alice ctl vmjob stop --force "$job"
 	assert_end "$job" FAILED 72:0
 }
