@@ -47,13 +47,15 @@ show_logs()
 	on ctl sinfo -N -o '%N %T %E'
 	for host in ctl $(hosts); do
 		echo "--- $host"
-		on "$host" sh -c 'tail -qn 10 /var/log/bed/vmjobd.log; grep -h error /var/log/slurm/slurm*.log | grep -v mpi | tail -n 5' 2>&1
+		on "$host" awk -v since="[$test_began" '$1 >= since && /error|vmjobd/' \
+			/var/log/slurm/slurmctld.log /var/log/slurm/slurmd.log 2>/dev/null | tail -n 5
+		on "$host" tail -n 8 /var/log/bed/vmjobd.log 2>/dev/null
 	done
 }
 
 setup()
 {
-	:
+	test_began=$(date +%FT%T)
 }
 
 teardown()
