@@ -145,7 +145,7 @@ not_numbers=(nonsense -1 1.5.5 0x10 1e3 +1 99999999999999999999999 1844674407370
 	local verb number
 	for verb in stop reset show console; do
 		for number in nonsense -1 0 4294967296 '1;reboot' ''; do
-			assert_refused "$number" vmjob $verb "$number"
+			assert_refused "$number" vmjob $verb -- "$number"
 		done
 	done
 }
@@ -284,17 +284,17 @@ assert_forgery_refused()
 	assert_forgery_refused image '{"image":"../../etc/passwd"}'
 	assert_forgery_refused image '{"image":["blank"]}'
 	assert_forgery_refused surprise '{"image":"blank","surprise":1}'
-	assert_forgery_refused memory '{"image":"blank","memory_mib":1e30}'
-	assert_forgery_refused memory '{"image":"blank","memory_mib":8388608}'
+	assert_forgery_refused memory '{"image":"blank","memory":1e30}'
+	assert_forgery_refused memory '{"image":"blank","memory":8388608}'
 	assert_forgery_refused vcpus '{"image":"blank","vcpus":4294967295}'
 	assert_forgery_refused cpu '{"image":"blank","cpu":"<x/>"}'
-	assert_forgery_refused nets '{"image":"blank","nets":[{"network":"lan","mac":"$(reboot)"}]}'
+	assert_forgery_refused vm-net '{"image":"blank","nets":[{"network":"lan","mac":"$(reboot)"}]}'
 	assert_forgery_refused VMJOB_REQUEST "{\"image\":\"$(printf 'x%.0s' {1..9000})\"}"
 }
 
 @test "a forged request gets no more CPUs and no less memory than its job has" {
 	local job
-	job=$(forge -m 10 -c 'VMJOB_REQUEST={"image":"blank","memory_mib":64,"script":"none"}')
+	job=$(forge -m 10 -c 'VMJOB_REQUEST={"image":"blank","memory":64,"script":"none"}')
 	echo "$job" >>"$BATS_TEST_TMPDIR/jobs"
 	[ "$(on ctl scontrol show job -o "$job" | grep -o 'MinMemoryNode=[0-9]*' | cut -d= -f2)" -gt 64 ] ||
 		fail "the guest's job has less memory than the guest: $(job_value "$job" MinMemoryNode)"
