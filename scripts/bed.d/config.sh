@@ -111,6 +111,11 @@ defaults {
 	grace = 10s
 }
 
+limits {
+	memory = 6G
+	disk = 100G
+}
+
 agent {
 	operators = {"slurm", "carol"}
 }
