@@ -20,7 +20,7 @@ fill_up()
 	local running
 	running=$(on ctl squeue -h -r -t RUNNING -o %A | wc -l)
 	[ "$running" -ge "$1" ] || bed run -u alice ctl -- sbatch --chdir=/tmp --output=/dev/null --nodelist=n1 \
-		--array=1-$(($1 - running)) --mem=0 --vm-image=blank --vm-memory=16M --vm-script=none --vm-grace=1 --wrap=true >/dev/null
+		--array=1-$(($1 - running)) --mem=0 --vm-image=blank --vm-memory=16M --vm-script=none --vm-grace=0:01 --wrap=true >/dev/null
 	until [ "$(on n1 virsh -q -c qemu:///system list --state-running --name | grep -c .)" -ge "$1" ]; do
 		sleep 0.5
 	done

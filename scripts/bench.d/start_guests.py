@@ -18,7 +18,7 @@ def main():
     begin = time.time()
     subprocess.run(["setpriv", "--reuid=alice", "--regid=alice", "--init-groups", "sbatch", "--chdir=/tmp",
                     "--output=/dev/null", f"--array=1-{count}", "--vm-image=blank", "--vm-memory=64M",
-                    "--vm-script=none", "--vm-grace=1", "--wrap=true", *sys.argv[2:]],
+                    "--vm-script=none", "--vm-grace=0:01", "--wrap=true", *sys.argv[2:]],
                    check=True, stdout=subprocess.DEVNULL)
     while running() < count:
         time.sleep(0.5)

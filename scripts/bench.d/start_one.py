@@ -45,7 +45,7 @@ def first_instruction(job):
 
 def guest_job():
     begin = time.time()
-    job = submit("--vm-image=blank", "--vm-memory=64M", "--vm-script=none", "--vm-grace=1", "--wrap=true")
+    job = submit("--vm-image=blank", "--vm-memory=64M", "--vm-script=none", "--vm-grace=0:01", "--wrap=true")
     return job, await_value(lambda: first_instruction(job)) - begin
 
 

@@ -11,7 +11,7 @@ setup_file()
 
 @test "Debian 12 boots, takes its name and address from cloud-init, and obeys scancel" {
 	local job address
-	job=$(submit --vm-image=debian12 --vm-memory=512M --vm-script=none --cpus-per-task=2 --vm-grace=60 --wrap=true)
+	job=$(submit --vm-image=debian12 --vm-memory=512M --vm-script=none --cpus-per-task=2 --vm-grace=0:60 --wrap=true)
 	await_guest "$job" 240
 	await "$(scaled 120)" name_is "$job" "vm$job" >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
 	address=$(shown "$job" '.ports[0].address' | cut -d/ -f1)

@@ -10,8 +10,8 @@ setup_file()
 	keep warned "$(submit_tiny --job-name=warned --time=2 --signal=B:USR1@60)"
 	keep first "$(submit_tiny --job-name=first)"
 	keep panics "$(submit_tiny --job-name=panics)"
-	keep eats "$(submit_tiny --job-name=eats)"
-	keep obeys "$(submit_tiny --job-name=obeys --vm-grace=20)"
+	keep eats "$(submit_tiny --job-name=eats --vm-memory=256M)"
+	keep obeys "$(submit_tiny --job-name=obeys --vm-grace=0:20)"
 }
 
 @test "a guest that reboots goes on in its job, one that powers off completes it" {
@@ -85,7 +85,7 @@ another_boot()
 
 @test "scancel destroys a guest that ignores ACPI when its grace time is over" {
 	local job start
-	job=$(submit_blank --vm-grace=3)
+	job=$(submit_blank --vm-grace=0:03)
 	await_domain "$job" running
 	start=$EPOCHSECONDS
 	cancel "$job"
@@ -109,7 +109,7 @@ another_boot()
 
 @test "requeue ends the guest, and a new one starts" {
 	local job first
-	job=$(submit_blank --requeue --vm-grace=1)
+	job=$(submit_blank --requeue --vm-grace=0:01)
 	await_domain "$job" running
 	first=$(host_of "$job")
 	on ctl scontrol requeue "$job"
@@ -123,7 +123,7 @@ another_boot()
 
 @test "a held job has no guest; requeuehold ends one and holds the job" {
 	local job host
-	job=$(submit_blank --hold --vm-grace=1)
+	job=$(submit_blank --hold --vm-grace=0:01)
 	assert_equal state "$(job_value "$job" JobState)" PENDING
 	on ctl scontrol release "$job"
 	await_domain "$job" running
@@ -140,7 +140,7 @@ another_boot()
 	await_guest "$job"
 	# What Slurm gives is enough by design: leave it 8 MiB more than is in use, and let the guest use more.
 	there "$(host_of "$job")" squeeze_job "$job" 8
-	from_guest "$job" 'dd if=/dev/zero of=/tmp/eaten bs=1M count=48'
+	from_guest "$job" 'dd if=/dev/zero of=/tmp/eaten bs=1M count=96'
 	assert_end "$job" OUT_OF_MEMORY 0:125
 	assert_nothing_left "$(host_of "$job")" "$job"
 }
@@ -167,7 +167,7 @@ array_runs()
 
 @test "a job of two nodes has a guest on each, and they end together" {
 	local job nodes
-	job=$(submit_blank --nodes=2 --ntasks-per-node=1 --vm-grace=1)
+	job=$(submit_blank --nodes=2 --ntasks-per-node=1 --vm-grace=0:01)
 	await_state "$job" RUNNING
 	mapfile -t nodes < <(on ctl scontrol show hostnames "$(host_of "$job")")
 	assert_equal "number of nodes" ${#nodes[@]} 2
@@ -181,7 +181,7 @@ array_runs()
 
 @test "salloc and srun: the first step is the guest, others run beside it on the host" {
 	local job allocation
-	on_as alice ctl salloc --quiet --job-name=interactive --vm-image=blank --vm-memory=32M --vm-script=none --vm-grace=1 \
+	on_as alice ctl salloc --quiet --job-name=interactive --vm-image=blank --vm-memory=32M --vm-script=none --vm-grace=0:01 \
 		srun true &
 	allocation=$!
 	await "$(scaled 20)" job_named interactive >/dev/null || fail "salloc got no allocation"
@@ -203,7 +203,7 @@ job_named()
 
 @test "a script on the host gives the job its exit code and ends the guest" {
 	local job
-	job=$(submit_blank --vm-script=host --vm-grace=1 --wrap='echo script ran; exit 7')
+	job=$(submit_blank --vm-script=host --vm-grace=0:01 --wrap='echo script ran; exit 7')
 	assert_end "$job" FAILED 7:0
 	assert_output "$job" "script ran"
 	assert_nothing_left "$(host_of "$job")" "$job"
@@ -218,7 +218,7 @@ job_named()
 	await_domain "$fails" running
 	bed power-cut "$host"
 	bed power-on "$host"
-	assert_end "$fails" NODE_FAIL 0:0 90
+	assert_end "$fails" NODE_FAIL 1:0 90
 	await_state "$again" 'PENDING|RUNNING'
 	assert_equal Restarts "$(job_value "$again" Restarts)" 1
 	on ctl scontrol update jobid="$again" starttime=now || :

@@ -104,7 +104,7 @@ assert_hosts_fault()
 {
 	local job host
 	host=$(kept faulty)
-	job=$(submit_blank --vm-grace=1 "${@:2}")
+	job=$(submit_blank --vm-grace=0:01 "${@:2}")
 	await "$(scaled 60)" node_is "$host" 'drained|draining' >/dev/null || fail "$host is not drained"
 	[[ $(node_reason "$host") == *vmjob*"$1"* ]] || fail "the reason of $host lacks '$1': $(node_reason "$host")"
 	on ctl scontrol update jobid="$job" starttime=now || :

@@ -178,7 +178,7 @@ at_console()
 
 @test "vmjob start makes a service guest, which lives until it is stopped" {
 	local job
-	job=$(on_as alice ctl vmjob start blank --wait --vm-memory=32M --vm-grace=1)
+	job=$(on_as alice ctl vmjob start blank --wait --vm-memory=32M --vm-grace=0:01)
 	echo "$job" >>"$BATS_TEST_TMPDIR/jobs"
 	domain_is "$job" "$(host_of "$job")" running || fail "its guest should run by now"
 	on_as alice ctl vmjob stop --force "$job"

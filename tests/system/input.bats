@@ -4,7 +4,7 @@ load lib
 
 setup_file()
 {
-	keep victim "$(submit_as bob "${blank_guest[@]}" --job-name=victim --vm-grace=1)"
+	keep victim "$(submit_as bob "${blank_guest[@]}" --job-name=victim --vm-grace=0:01)"
 	on ctl bash -c 'cat >/tmp/forge-submit && chmod +x /tmp/forge-submit' <"$build/tests/system/forge-submit"
 	on_as bob ctl bash -c 'qemu-img create -q -f qcow2 ~/private.qcow2 16M &&
 		vmjob image import ~/private.qcow2 --name private' >/dev/null

@@ -100,7 +100,7 @@ crash_at()
 	on "$host" sh -c 'printf "VMJOB_CRASH_AT=%s\nrm /etc/default/vmjobd\n" "$1" >/etc/default/vmjobd' _ "$1"
 	start_daemon "$host" vmjobd
 	pid=$(on "$host" /run/bed/svc pid vmjobd)
-	job=$(submit_blank --vm-grace=1 --nodelist="$host")
+	job=$(submit_blank --vm-grace=0:01 --nodelist="$host")
 	if [[ $1 == release.* ]]; then
 		await_domain "$job" running
 		cancel "$job"

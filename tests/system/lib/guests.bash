@@ -54,7 +54,7 @@ qemu_pid()
 # shown JOB JQ-PATH: what the owner reads of the job's (first) guest in `vmjob show --json`.
 shown()
 {
-	on_as "$(on ctl squeue -h -t all -j "$1" -o %u)" ctl vmjob show --json "$1" | on ctl jq -r ".guests[0]$2"
+	on_as "$(there ctl job_row "$1" %u)" ctl vmjob show --json "$1" | on ctl jq -r ".guests[0]$2"
 }
 
 # assert_nothing_left HOST [JOB]: nothing of the job (of any) is left on the host.

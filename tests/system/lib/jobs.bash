@@ -37,17 +37,15 @@ job_value()
 	on ctl scontrol show job -o "$1" | tr ' ' '\n' | sed -n "s/^$2=//p" | head -n 1
 }
 
-# sacct_value JOB FIELD [SACCT OPTION...]: one field; -X (the job, not its steps) unless JOB names a step.
+# sacct_value JOB[.STEP] FIELD
 sacct_value()
 {
-	local whole=-X
-	[[ $1 != *.* ]] || whole=
-	on ctl sacct $whole -n -P -j "$1" -o "$2" "${@:3}"
+	on ctl sacct -n -P -j "$1" -o "jobidraw,$2" | sed -n "s/^$1|//p"
 }
 
 host_of()
 {
-	on ctl squeue -h -t all -j "$1" -o %N
+	there ctl job_row "$1" %N
 }
 
 output_of()
@@ -73,7 +71,7 @@ assert_end()
 {
 	local seen
 	seen=$(there ctl await "$(scaled "${4:-40}")" sacct_end "$1") ||
-		fail "job $1 has not ended within $(scaled "${4:-40}") s: $(on ctl squeue -h -t all -j "$1" -o '%T %r')"
+		fail "job $1 has not ended within $(scaled "${4:-40}") s: $(there ctl job_row "$1" '%T %r')"
 	[ "$seen" = "$2|$3" ] || fail "job $1 ended as $seen; expected $2|$3"
 }
 
@@ -95,6 +93,6 @@ cancel_listed()
 	cancel "${jobs[@]}" >/dev/null 2>&1 || :
 	for job in "${jobs[@]}"; do
 		there ctl await "$(scaled 60)" job_is_over "$job" >/dev/null ||
-			echo "job $job does not end: $(on ctl squeue -h -t all -j "$job" -o '%T %r')"
+			echo "job $job does not end: $(there ctl job_row "$job" '%T %r')"
 	done
 }

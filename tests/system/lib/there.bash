@@ -18,11 +18,17 @@ await()
 	printf '%s\n' "$out"
 }
 
+# job_row JOB FORMAT: of squeue. Asked for the job's own number: a task of an array may have that of the array.
+job_row()
+{
+	squeue -h -r -t all -j "$1" -o "%A $2" 2>&1 | sed -n "s/^$1 //p"
+}
+
 # job_is JOB STATE[|STATE...]: prints the job's state in squeue; succeeds if it is one of these.
 job_is()
 {
 	local state
-	state=$(squeue -h -t all -j "$1" -o %T 2>&1)
+	state=$(job_row "$1" %T)
 	echo "$state"
 	[[ "|$2|" == *"|$state|"* ]]
 }
@@ -40,7 +46,7 @@ sacct_end()
 {
 	local line
 	job_is_over "$1" || return 1
-	line=$(sacct -X -n -P -j "$1" -o state,exitcode) || return 1
+	line=$(sacct -X -n -P -j "$1" -o jobidraw,state,exitcode | sed -n "s/^$1|//p")
 	case $line in
 	'' | PENDING* | RUNNING* | SUSPENDED* | REQUEUED* | RESIZING*) return 1 ;;
 	esac
