@@ -189,6 +189,9 @@ static int store(spank_t sp, const struct vmj_request *request)
 
 	if (!json || spank_job_control_setenv(sp, VMJ_REQUEST_ENV, json, 1) != ESPANK_SUCCESS)
 		refuse("vmjob: cannot put the request into the job: out of memory?");
+	/* Tasks of an srun that makes its own job get srun's environment, not the job's. */
+	if (spank_context() == S_CTX_LOCAL && setenv(OUTER_REQUEST, json, 1) < 0)
+		refuse("vmjob: out of memory");
 	return 0;
 }
 
