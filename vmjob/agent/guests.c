@@ -18,6 +18,8 @@
 #include "vmjob/base/file.h"
 #include "vmjob/base/log.h"
 
+#define REBOOT_EVENTS_US 2000000 /* events of resets this near to each other are of one reboot */
+
 struct vmj_guests {
 	struct vmj_agent *agent;
 	LIST_HEAD(, vmj_entry) entries;
@@ -279,6 +281,19 @@ static bool process_lives(const struct vmj_guest *g)
 	return memmem(text, len, guest, strlen(guest)) != NULL;
 }
 
+/* One reset of the machine makes several events, since firmware resets it again in other ways. */
+static void entry_rebooted(struct vmj_entry *e)
+{
+	int64_t now = vmj_now_us();
+	bool same = e->rebooted_us && now - e->rebooted_us < REBOOT_EVENTS_US;
+
+	e->rebooted_us = now;
+	if (same)
+		return;
+	log_event(e, "rebooted", "rebooted");
+	vmj_entry_tell(e, "rebooted", NULL);
+}
+
 void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event event,
 		      enum vmj_end end)
 {
@@ -299,8 +314,7 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		vmj_entry_resumed(e);
 		break;
 	case VMJ_VIRT_REBOOTED:
-		log_event(e, "rebooted", "rebooted");
-		vmj_entry_tell(e, "rebooted", NULL);
+		entry_rebooted(e);
 		break;
 	case VMJ_VIRT_WATCHDOG:
 		log_event(e, "watchdog", "its watchdog fired");

@@ -45,6 +45,7 @@ struct vmj_entry {
 	sd_event_source *deadline;   /* STOPPING: when it is destroyed */
 	sd_event_source *press;      /* STOPPING: when its power button is pressed again */
 	struct vmj_console *console; /* while anybody watches */
+	int64_t rebooted_us;         /* the last event of a reset; 0: none */
 	int64_t stats_us;            /* when stats were read; 0: never */
 	struct vmj_virt_stats stats;
 };
