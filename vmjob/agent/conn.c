@@ -47,7 +47,7 @@ struct vmj_conn {
 
 static void check_forget(struct vmj_conn *c);
 
-static void conn_free(struct vmj_conn *c)
+static void release_memory(struct vmj_conn *c)
 {
 	sd_event_source_disable_unref(c->io);
 	sd_event_source_disable_unref(c->timer);
@@ -61,7 +61,7 @@ static void conn_free(struct vmj_conn *c)
 
 static int on_reap(sd_event_source *s, void *arg)
 {
-	conn_free(arg);
+	release_memory(arg);
 	return 0;
 }
 
@@ -87,6 +87,12 @@ void vmj_conn_close(struct vmj_conn *c)
 	}
 	c->env->on_closed(c, c->env->arg);
 	sd_event_add_defer(c->env->loop, &c->reaper, on_reap, c);
+}
+
+void vmj_conn_free(struct vmj_conn *c)
+{
+	vmj_conn_close(c);
+	release_memory(c);
 }
 
 const struct vmj_peer *vmj_conn_peer(const struct vmj_conn *c)
@@ -510,7 +516,7 @@ int vmj_conn_new(const struct vmj_conn_env *env, int fd, const struct vmj_peer *
 						       FIRST_REQUEST_US, ACCURACY_US, on_timer, c);
 	}
 	if (r < 0) {
-		conn_free(c);
+		release_memory(c);
 		return r;
 	}
 	c->fd = fd;

@@ -77,6 +77,8 @@ struct vmj_conn_env {
 int vmj_conn_new(const struct vmj_conn_env *env, int fd, const struct vmj_peer *peer,
 		 struct vmj_conn **ret);
 void vmj_conn_close(struct vmj_conn *c);
+/* The same, memory included: never from within what a connection calls. */
+void vmj_conn_free(struct vmj_conn *c);
 const struct vmj_peer *vmj_conn_peer(const struct vmj_conn *c);
 
 /* Taken over. A client that does not read is dropped. */

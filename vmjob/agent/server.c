@@ -337,7 +337,7 @@ void vmj_server_free(struct vmj_server *s)
 	if (!s)
 		return;
 	while ((m = LIST_FIRST(&s->members)))
-		vmj_conn_close(m->conn);
+		vmj_conn_free(m->conn);
 	sd_event_source_disable_unref(s->local);
 	sd_event_source_disable_unref(s->tcp);
 	vmj_close(s->local_fd);

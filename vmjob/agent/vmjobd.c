@@ -192,9 +192,6 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 static void agent_stop(struct vmj_agent *a)
 {
 	vmj_server_free(a->server);
-	while (a->loop && sd_event_get_state(a->loop) != SD_EVENT_FINISHED &&
-	       sd_event_run(a->loop, 0) > 0)
-		;
 	vmj_pool_free(a->pool);
 	vmj_guests_free(a->guests);
 	vmj_eventlog_free(a->events);
