@@ -194,6 +194,17 @@ def no_guest(t):
     t.start(["echo", "ran"], batch=False, env={"SLURM_HET_SIZE": "2"}); t.finish(0, "", "ran\n")
 
 
+def no_prolog_at_restart(t):
+    path = os.path.join(t.directory, "scontrol")
+    with open(path, "w") as f:
+        f.write("#!/bin/sh\necho scontrol $*\n")
+    os.chmod(path, 0o755)
+    t.agent.answers["run"] = {"ok": False, "code": 2, "fault": "user", "error": "no guest of job 7"}
+    t.start(env={"SLURM_RESTART_COUNT": "1"}); t.finish(0, "requeueing", "scontrol requeue 7\n")
+    for count in ("0", "9", "many"):
+        t.start(env={"SLURM_RESTART_COUNT": count}); t.finish(1, "no guest of job 7", "")
+
+
 def later_step(t):
     t.agent.guest = record(phase="ended", end="poweroff")
     t.start(["echo", "ran"], batch=False); t.finish(0, "has ended before", "ran\n")
@@ -373,7 +384,7 @@ def by_hand(t):
 
 
 TESTS = [
-    power_off, every_end, refused, claimed_elsewhere, no_guest, later_step, ended_before_batch, script_exit,
+    power_off, every_end, refused, claimed_elsewhere, no_guest, no_prolog_at_restart, later_step, ended_before_batch, script_exit,
     script_signal, script_not_found, script_not_executable, script_environment, script_outlived_by_none,
     script_killed_after_grace, term, term_with_script, warning_signal, warning_signal_with_script, ignored_signals,
     suspend_resume, failed_suspend, events, agent_late, agent_restart, signals_while_away, ended_while_away,

@@ -33,10 +33,12 @@
 #include "vmjob/step/others.h"
 #include "vmjob/step/outcome.h"
 
+#define RESTARTS_MAX   8
 #define OTHERS_EXTRA_S 15 /* beyond the guests' grace time, for srun and the steps' ends */
 
 struct step {
 	sd_event *event;
+	uint32_t job;
 	struct vmj_link *link;
 	char **argv; /* the task's own, NULL with --guest-only */
 	struct vmj_child *script, *others;
@@ -200,6 +202,30 @@ static bool is_ordinary_task(const struct vmj_error *err)
 	return err->code == EALREADY || (err->code == ENOENT && getenv("SLURM_HET_SIZE"));
 }
 
+/*
+ * Slurm 22.05 launches a job that was requeued to the same node within its credential's life
+ * without running the prolog, if slurmd looked for expired credentials less than 2 s before
+ * (_clear_expired_job_states()). Then nobody has made a guest. Only slurmctld can have one made, so
+ * the job goes back once more. Bounded, in case there is no prolog at all.
+ */
+static bool is_without_prolog(const struct vmj_error *err)
+{
+	const char *text = getenv("SLURM_RESTART_COUNT");
+	uint64_t restarts;
+
+	return err->code == ENOENT && text &&
+	       vmj_parse_u64("SLURM_RESTART_COUNT", text, 1, RESTARTS_MAX, &restarts, NULL) == 0;
+}
+
+__attribute__((noreturn)) static void requeue(struct step *s)
+{
+	char job[16], *argv[] = {"scontrol", "requeue", job, NULL};
+
+	snprintf(job, sizeof(job), "%u", s->job);
+	say("slurmd ran no prolog for this restart of the job: requeueing it once more");
+	vmj_child_become(argv);
+}
+
 static void on_refused(void *arg, enum vmj_link_op op, const struct vmj_error *err)
 {
 	struct step *s = arg;
@@ -208,6 +234,8 @@ static void on_refused(void *arg, enum vmj_link_op op, const struct vmj_error *e
 		if (s->argv && is_ordinary_task(err))
 			vmj_child_become(s->argv);
 		say("%s", err->text);
+		if (is_without_prolog(err))
+			requeue(s);
 		s->outcome.refused = true;
 		s->guest_over = true;
 		settle(s);
@@ -311,8 +339,7 @@ static int watch_signals(struct step *s, struct vmj_error *err)
 /* --- start ----------------------------------------------------------------------------------- */
 
 /* Whose place this is, from the environment and the arguments. */
-static int take_arguments(struct step *s, int argc, char **argv, uint32_t *ret_job,
-			  struct vmj_error *err)
+static int take_arguments(struct step *s, int argc, char **argv, struct vmj_error *err)
 {
 	char *program = getenv(VMJ_STEP_PROGRAM_ENV);
 	const char *job = getenv(program ? VMJ_STEP_JOB_ENV : "SLURM_JOB_ID");
@@ -331,7 +358,7 @@ static int take_arguments(struct step *s, int argc, char **argv, uint32_t *ret_j
 	r = vmj_parse_u64("the job id", job, 1, UINT32_MAX - 1, &number, err);
 	if (r < 0)
 		return r;
-	*ret_job = (uint32_t)number;
+	s->job = (uint32_t)number;
 	if (program) {
 		argv[0] = program;
 		s->argv = argv;
@@ -341,10 +368,9 @@ static int take_arguments(struct step *s, int argc, char **argv, uint32_t *ret_j
 
 static int start(struct step *s, int argc, char **argv, struct vmj_error *err)
 {
-	uint32_t job = 0;
 	int r;
 
-	r = take_arguments(s, argc, argv, &job, err);
+	r = take_arguments(s, argc, argv, err);
 	if (r < 0)
 		return r;
 	r = sd_event_new(&s->event);
@@ -353,7 +379,7 @@ static int start(struct step *s, int argc, char **argv, struct vmj_error *err)
 	r = watch_signals(s, err);
 	if (r < 0)
 		return r;
-	return vmj_link_start(s->event, job, &link_handler, s, &s->link, err);
+	return vmj_link_start(s->event, s->job, &link_handler, s, &s->link, err);
 }
 
 int main(int argc, char **argv)
