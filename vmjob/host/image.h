@@ -40,7 +40,7 @@ struct vmj_image {
 
 /* Make PATH a domain called `name` (root). Idempotent; a domain of another name is refused. */
 int vmj_domain_format(const char *path, const char *name, struct vmj_error *err);
-/* Mounted, a domain, version known: else the host's fault. */
+/* Mounted, answering within 15 s, a domain, version known: else the host's fault. */
 int vmj_domain_check(const char *path, struct vmj_error *err);
 
 /* revision 0: the latest. ENOENT and EACCES are the user's fault. Opens the file with the user's

@@ -11,12 +11,14 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
+#include "vmjob/base/spawn.h"
 #include "vmjob/host/image.h"
 
 #define DOMAIN_FILE    "vmjob-domain.json"
 #define DOMAIN_FORMAT  "vmjob-domain"
 #define DOMAIN_VERSION 1
 #define DOMAIN_MAX     4096
+#define ANSWER_MS      15000
 
 struct mark {
 	char name[VMJ_NAME_MAX + 1];
@@ -61,21 +63,43 @@ static int read_mark(const char *path, struct mark *ret, struct vmj_error *err)
 		return vmj_fail(err, errno, "storage %s cannot be opened: %m", path);
 	rc = vmj_file_read(dir, DOMAIN_FILE, DOMAIN_MAX, &text, NULL, NULL);
 	if (rc == -ENOENT)
-		return vmj_fail(err, ENOENT,
-				"storage %s has no " DOMAIN_FILE
-				": it is not mounted here, or `vmjob image init` never made it a domain",
-				path);
+		return vmj_fail(
+			err, ENOENT,
+			"storage %s has no " DOMAIN_FILE
+			": it is not mounted here, or `vmjob image init` never made it a domain",
+			path);
 	if (rc < 0)
 		return vmj_fail(err, -rc, "storage %s: cannot read " DOMAIN_FILE ": %s", path,
 				vmj_strerror(rc));
 	return parse_mark(path, text, ret, err);
 }
 
+/* A server that has gone away keeps whoever asks waiting, for ever if it must. A process can be
+ * made to stop waiting, a thread of the agent cannot. */
+static int check_answers(const char *path, struct vmj_error *err)
+{
+	vmj_autofree char *file = NULL;
+	struct vmj_error e = {.code = 0};
+
+	if (asprintf(&file, "%s/" DOMAIN_FILE, path) < 0)
+		return vmj_fail(err, ENOMEM, "storage %s: out of memory", path);
+	vmj_spawn(&(struct vmj_spawn){.argv = (const char *const[]){"head", "-c", "1", "--", file,
+								    NULL},
+				      .timeout_ms = ANSWER_MS},
+		  &e);
+	if (e.code == ETIMEDOUT)
+		return vmj_fail(err, ETIMEDOUT, "storage %s does not answer within %d s", path,
+				ANSWER_MS / 1000);
+	return 0; /* what else is wrong, the caller will see */
+}
+
 int vmj_domain_check(const char *path, struct vmj_error *err)
 {
 	struct mark m;
-	int rc = read_mark(path, &m, err);
+	int rc = check_answers(path, err);
 
+	if (rc == 0)
+		rc = read_mark(path, &m, err);
 	if (rc == 0) {
 		vmj_autoclose int images = -1;
 		vmj_autofree char *dir = NULL;
