@@ -20,6 +20,8 @@
 
 #define REBOOT_EVENTS_US 2000000 /* events of resets this near to each other are of one reboot */
 
+#define DESTROYS_MAX 4 /* under way: one more would not help */
+
 struct vmj_guests {
 	struct vmj_agent *agent;
 	LIST_HEAD(, vmj_entry) entries;
@@ -294,6 +296,49 @@ static void entry_rebooted(struct vmj_entry *e)
 	vmj_entry_tell(e, "rebooted", NULL);
 }
 
+struct ending {
+	struct vmj_entry *entry;
+	enum vmj_end end;
+	pid_t pid;
+	struct vmj_virt_info info;
+	int r;
+};
+
+static void ending_work(void *arg)
+{
+	struct ending *n = arg;
+
+	n->r = vmj_virt_info(n->entry->agent->virt, n->entry->rec.job, &n->info, NULL);
+}
+
+static void ending_done(void *arg)
+{
+	struct ending *n = arg;
+
+	if (n->r == 0 && n->info.state == VMJ_VIRT_GONE && n->entry->rec.pid == n->pid)
+		vmj_entry_ended(n->entry, n->end);
+	vmj_entry_unref(n->entry);
+	free(n);
+}
+
+/* Its QEMU lives: either the event is of the last run, or QEMU hangs in the kernel where not even
+ * SIGKILL ends it. libvirt knows. */
+static void ask_whether_ended(struct vmj_entry *e, enum vmj_end end)
+{
+	struct ending *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return;
+	n->entry = vmj_entry_ref(e);
+	n->end = end;
+	n->pid = e->rec.pid;
+	if (vmj_pool_submit(e->agent->pool, vmj_lane(e->rec.job, VMJ_LANE_END), ending_work,
+			    ending_done, n) == 0)
+		return;
+	vmj_entry_unref(e);
+	free(n);
+}
+
 void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event event,
 		      enum vmj_end end)
 {
@@ -303,7 +348,9 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		return;
 	switch (event) {
 	case VMJ_VIRT_ENDED:
-		if (!process_lives(&e->rec))
+		if (process_lives(&e->rec))
+			ask_whether_ended(e, end);
+		else
 			vmj_entry_ended(e, end);
 		break;
 	case VMJ_VIRT_PAUSED:
@@ -356,8 +403,11 @@ static void destroy_done(void *arg)
 
 void vmj_entry_destroy(struct vmj_entry *e)
 {
-	struct destroying *d = calloc(1, sizeof(*d));
+	struct destroying *d;
 
+	if (vmj_pool_load(e->agent->pool, vmj_lane(e->rec.job, VMJ_LANE_END)) >= DESTROYS_MAX)
+		return;
+	d = calloc(1, sizeof(*d));
 	if (!d)
 		return;
 	d->entry = vmj_entry_ref(e);

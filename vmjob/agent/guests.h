@@ -41,6 +41,7 @@ struct vmj_entry {
 	bool was_paused;  /* STOPPING, and PAUSED before (or, after our restart, perhaps) */
 	struct vmj_guest rec;
 	STAILQ_HEAD(, vmj_turn) turns;
+	unsigned int runs;           /* joining and pinning under way, or waiting for libvirt */
 	struct vmj_attachment claim; /* the step's connection, while claim.conn is set */
 	sd_event_source *deadline;   /* STOPPING: when it is destroyed */
 	sd_event_source *press;      /* STOPPING: when its power button is pressed again */

@@ -8,6 +8,8 @@
 
 #include "vmjob/agent/eventlog.h"
 
+#define WAITING_MAX 16 /* readers and writers of the log */
+
 struct vmj_follower {
 	LIST_ENTRY(vmj_follower) link;
 	struct vmj_attachment attachment;
@@ -120,6 +122,8 @@ static int check(struct vmj_agent *a, struct vmj_call *call, bool *follow, struc
 	LIST_FOREACH (f, &a->followers, link)
 		if (f->attachment.conn == call->conn)
 			return vmj_fail_user(err, EBUSY, "this connection is shown events already");
+	if (vmj_pool_load(a->pool, VMJ_LANE_LOG) >= WAITING_MAX)
+		return vmj_fail_user(err, EBUSY, "too many read events just now: try again");
 	vmj_op_args(&in, vmj_op_find(call->op), call, &job, err);
 	vmj_json_bool(&in, "follow", VMJ_OPTIONAL, follow);
 	return vmj_json_close(&in);

@@ -34,6 +34,7 @@ struct running {
 
 static void running_free(struct running *n)
 {
+	n->entry->runs--;
 	vmj_settings_unref(n->settings);
 	vmj_entry_unref(n->entry);
 	free(n);
@@ -134,13 +135,14 @@ VMJ_OP_HANDLER(run)
 	}
 	if (!e->claim.conn)
 		vmj_conn_attach(call->conn, &e->claim);
-	if (e->rec.phase != VMJ_PHASE_ENDED)
+	if (e->rec.phase == VMJ_PHASE_PREPARED || (e->rec.phase != VMJ_PHASE_ENDED && !e->runs))
 		n = calloc(1, sizeof(*n));
 	if (!n) {
 		answer(e, call);
 		return;
 	}
 	n->entry = vmj_entry_ref(e);
+	e->runs++;
 	n->settings = vmj_settings_ref(a->settings);
 	n->peer = call->peer.pid;
 	n->work = (struct vmj_work){.adapters = &vmj_adapters,

@@ -224,7 +224,8 @@ static void begin_release(struct vmj_turn *t)
 {
 	struct vmj_entry *e = t->entry;
 
-	t->was_alive = e->known && vmj_phase_alive(e->rec.phase);
+	t->was_alive = e->known && vmj_phase_alive(e->rec.phase) &&
+		       strcmp(e->rec.boot_id, e->agent->boot_id) == 0;
 	t->work.guest = e->rec;
 	e->deadline = sd_event_source_disable_unref(e->deadline);
 	e->press = sd_event_source_disable_unref(e->press);
