@@ -15,6 +15,7 @@
 #define OPTIONS_MAX   32
 #define INPUT_MAX     4096 /* bytes of one VMJOB_* variable */
 #define OUTER_REQUEST "SLURM_SPANK_" VMJ_REQUEST_ENV
+#define OUTER_OPTION  "SLURM_SPANK__SLURM_SPANK_OPTION_vmjob_" /* and the option's name */
 
 extern char **environ;
 
@@ -41,12 +42,26 @@ __attribute__((noreturn, format(printf, 1, 2))) static void refuse(const char *f
 	exit(EXIT_FAILURE);
 }
 
+/* sbatch puts each component's options of a heterogeneous job into its own environment and reads
+ * them back for the next, before that one's own. Such a call is told by the variable, which
+ * vmj_submit_init() had removed, and which goes with this look at it. */
+static bool is_of_former_component(const struct vmj_option *option)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s%s", OUTER_OPTION, option->name);
+	for (char *p = name; *p; p++)
+		if (*p == '-')
+			*p = '_';
+	return getenv(name) && unsetenv(name) == 0;
+}
+
 static int take_option(int index, const char *arg, int remote)
 {
 	const struct vmj_option *option = &vmj_options[index];
 	struct vmj_error err;
 
-	if (remote)
+	if (remote || is_of_former_component(option))
 		return 0;
 	if (submit.in_allocation)
 		refuse("--%s belongs to a job, and this is a step of one: give it to sbatch, salloc, or "
@@ -92,8 +107,7 @@ int vmj_submit_register(spank_t sp)
 /* Slurm hands the options of an outer job on in variables of its own. */
 static bool is_outer_option(const char *variable)
 {
-	static const char *const prefixes[] = {"SLURM_SPANK__SLURM_SPANK_OPTION_vmjob_",
-					       "_SLURM_SPANK_OPTION_vmjob_"};
+	static const char *const prefixes[] = {OUTER_OPTION, "_SLURM_SPANK_OPTION_vmjob_"};
 
 	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
 		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
