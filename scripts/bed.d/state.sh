@@ -87,7 +87,7 @@ nap()
 # await_until SECONDS CMD..., await_while SECONDS CMD...: look every 50 ms; fail when the time is over.
 await_until()
 {
-	local end=$((SECONDS + $1 * ${VMJOB_TIMEOUT_SCALE:-1}))
+	local end=$((SECONDS + $1 * time_scale))
 	shift
 	until "$@"; do
 		((SECONDS <= end)) || return 1
@@ -97,7 +97,7 @@ await_until()
 
 await_while()
 {
-	local end=$((SECONDS + $1 * ${VMJOB_TIMEOUT_SCALE:-1}))
+	local end=$((SECONDS + $1 * time_scale))
 	shift
 	while "$@"; do
 		((SECONDS <= end)) || return 1

@@ -15,6 +15,7 @@ import unittest
 import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(TOP / "scripts"))
 from qemu_guest import Guest  # noqa: E402
 
