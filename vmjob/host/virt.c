@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <systemd/sd-event.h>
@@ -30,7 +31,15 @@
 #define KEEPALIVE_S     5
 #define KEEPALIVE_COUNT 3
 #define JOIN_S          2 /* libvirtd may hang while we wait for it to answer */
-#define PANICKED_MAX    64
+#define NOTES_MAX       64
+#define REBOOT_US       (2 * 1000000ull) /* the firmware resets a second and a third time */
+
+/* What is remembered of a guest from one event to the next. */
+struct note {
+	uint32_t job; /* 0: free */
+	bool panicked;
+	uint64_t reboot_us; /* CLOCK_MONOTONIC; 0: never */
+};
 
 struct vmj_virt {
 	struct vmj_virt_ops ops;
@@ -38,8 +47,7 @@ struct vmj_virt {
 	pthread_t connector;
 	int wake;
 	sd_event_source *wake_source;
-	uint32_t panicked[PANICKED_MAX]; /* the loop's thread: jobs whose guest has said so; 0: free
-					  */
+	struct note notes[NOTES_MAX]; /* the loop's thread */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -123,24 +131,42 @@ static void tell(struct vmj_virt *v, uint32_t job, enum vmj_virt_event event, en
 		v->ops.on_event(job, event, end, v->arg);
 }
 
-static uint32_t *find_panicked(struct vmj_virt *v, uint32_t job)
+static struct note *find_note(struct vmj_virt *v, uint32_t job)
 {
-	for (size_t i = 0; i < PANICKED_MAX; i++)
-		if (v->panicked[i] == job)
-			return &v->panicked[i];
+	for (size_t i = 0; i < NOTES_MAX; i++)
+		if (v->notes[i].job == job)
+			return &v->notes[i];
 	return NULL;
+}
+
+/* A free one for a guest without; NULL when all are taken (then an event more is told). */
+static struct note *take_note(struct vmj_virt *v, uint32_t job)
+{
+	struct note *n = find_note(v, job);
+
+	if (!n)
+		n = find_note(v, 0);
+	if (n)
+		n->job = job;
+	return n;
+}
+
+static void drop_note(struct vmj_virt *v, uint32_t job)
+{
+	struct note *n = find_note(v, job);
+
+	if (n)
+		*n = (struct note){.job = 0};
 }
 
 /* A panic comes as CRASHED first, and then, by on_crash=destroy, as STOPPED: one end, told at the
  * second. */
 static enum vmj_end end_of(struct vmj_virt *v, uint32_t job, int detail)
 {
-	uint32_t *panicked = find_panicked(v, job);
+	struct note *note = find_note(v, job);
 
-	if (panicked) {
-		*panicked = 0;
+	if (note && note->panicked)
 		return VMJ_END_PANIC;
-	}
 	switch (detail) {
 	case VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN:
 		return VMJ_END_POWEROFF;
@@ -156,15 +182,14 @@ static enum vmj_end end_of(struct vmj_virt *v, uint32_t job, int detail)
 static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, void *arg)
 {
 	struct vmj_virt *v = arg;
-	uint32_t job, *slot;
+	struct note *note;
+	uint32_t job;
 
 	if (!job_of(d, &job))
 		return 0;
 	switch (event) {
 	case VIR_DOMAIN_EVENT_STARTED:
-		slot = find_panicked(v, job);
-		if (slot)
-			*slot = 0;
+		drop_note(v, job);
 		tell(v, job, VMJ_VIRT_STARTED, VMJ_END_NONE);
 		break;
 	case VIR_DOMAIN_EVENT_RESUMED:
@@ -177,25 +202,42 @@ static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, 
 		     VMJ_END_NONE);
 		break;
 	case VIR_DOMAIN_EVENT_CRASHED:
-		slot = find_panicked(v, job);
-		if (!slot)
-			slot = find_panicked(v, 0);
-		if (slot)
-			*slot = job;
+		note = take_note(v, job);
+		if (note)
+			note->panicked = true;
 		break;
 	case VIR_DOMAIN_EVENT_STOPPED:
 		tell(v, job, VMJ_VIRT_ENDED, end_of(v, job, detail));
+		drop_note(v, job);
 		break;
 	}
 	return 0;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static void on_reboot(virConnectPtr c, virDomainPtr d, void *arg)
 {
+	struct vmj_virt *v = arg;
+	struct note *note;
+	uint64_t before, now;
 	uint32_t job;
 
-	if (job_of(d, &job))
-		tell(arg, job, VMJ_VIRT_REBOOTED, VMJ_END_NONE);
+	if (!job_of(d, &job))
+		return;
+	note = take_note(v, job);
+	now = now_us();
+	before = note ? note->reboot_us : 0;
+	if (note)
+		note->reboot_us = now;
+	if (before == 0 || now - before > REBOOT_US)
+		tell(v, job, VMJ_VIRT_REBOOTED, VMJ_END_NONE);
 }
 
 static void on_watchdog(virConnectPtr c, virDomainPtr d, int action, void *arg)
@@ -242,7 +284,10 @@ static int on_wake(sd_event_source *s, int fd, uint32_t revents, void *arg)
 	now = v->conn && !v->closed ? v->generation : 0;
 	v->told = now;
 	pthread_mutex_unlock(&v->lock);
-	if (!v->ops.on_connect || now == before)
+	if (now == before)
+		return 0;
+	memset(v->notes, 0, sizeof(v->notes)); /* their ends may have been missed */
+	if (!v->ops.on_connect)
 		return 0;
 	if (before)
 		v->ops.on_connect(false, v->arg);

@@ -2,6 +2,7 @@
 /* What is done to one guest. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -226,6 +227,33 @@ int vmj_virt_suspend(struct vmj_virt *v, uint32_t job, struct vmj_error *err)
 	return change_state(v, job, VMJ_VIRT_IS_PAUSED, virDomainSuspend, "suspend", err);
 }
 
+/* Holds its own reference of the domain, and with it of the connection. */
+static void *ask_agent(void *arg)
+{
+	virDomainPtr d = arg;
+
+	virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT);
+	virDomainFree(d);
+	return NULL;
+}
+
+/* A guest may not listen to its power button and yet have an agent; most have none, which is no
+ * failure. libvirt waits for the end of the guest, up to a minute, whatever its time-out for
+ * agents: the caller must be free to destroy it before. */
+static void ask_agent_aside(virDomainPtr d)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (virDomainRef(d) < 0)
+		return;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, ask_agent, d) != 0)
+		virDomainFree(d);
+	pthread_attr_destroy(&attr);
+}
+
 int vmj_virt_shutdown(struct vmj_virt *v, uint32_t job, struct vmj_error *err)
 {
 	auto_domain virDomainPtr d = NULL;
@@ -235,9 +263,7 @@ int vmj_virt_shutdown(struct vmj_virt *v, uint32_t job, struct vmj_error *err)
 		return rc;
 	if (virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) < 0)
 		return vmj_virt_fail(err, "cannot shut down guest vmjob-%" PRIu32, job);
-	/* A guest may not listen to its power button and yet have an agent. Most have none, which
-	 * is no failure. */
-	virDomainShutdownFlags(d, VIR_DOMAIN_SHUTDOWN_GUEST_AGENT);
+	ask_agent_aside(d);
 	return 0;
 }
 

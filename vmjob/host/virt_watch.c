@@ -70,6 +70,7 @@ int vmj_virt_stats(struct vmj_virt *v, uint32_t job, struct vmj_virt_stats *ret,
 	struct vmj_virt_stats s = {0};
 	auto_domain virDomainPtr d = NULL;
 	virDomainStatsRecordPtr *records = NULL;
+	unsigned int what = VIR_DOMAIN_STATS_INTERFACE;
 	struct vmj_virt_info info;
 	int rc = vmj_virt_lookup(v, job, &d, err);
 
@@ -77,11 +78,12 @@ int vmj_virt_stats(struct vmj_virt *v, uint32_t job, struct vmj_virt_stats *ret,
 		rc = vmj_virt_info(v, job, &info, err);
 	if (rc < 0)
 		return rc;
-	/* NOWAIT: what needs QEMU's monitor is left out while another call has it. */
-	if (virDomainListGetStats((virDomainPtr[]){d, NULL},
-				  VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK |
-					  VIR_DOMAIN_STATS_INTERFACE,
-				  &records, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) < 0)
+	/* These ask QEMU, which never answers while Slurm has frozen it; it is paused before that.
+	 */
+	if (info.state == VMJ_VIRT_IS_RUNNING)
+		what |= VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_BLOCK;
+	if (virDomainListGetStats((virDomainPtr[]){d, NULL}, what, &records,
+				  VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT) < 0)
 		return vmj_virt_fail(err, "cannot see the figures of guest vmjob-%" PRIu32, job);
 	for (int i = 0; records[0] && i < records[0]->nparams; i++) {
 		const virTypedParameter *p = &records[0]->params[i];
