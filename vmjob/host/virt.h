@@ -82,8 +82,9 @@ int vmj_virt_ensure_nat(struct vmj_virt *v, const struct vmj_net_config *n,
 			struct vmj_error *err); /* libvirt network vmjob-NAME, active */
 
 struct vmj_virt_stats {
-	/* Of the whole QEMU; memory KiB; balloon figures 0 where the guest has no driver; rx is
-	 * what the guest received. Not known while QEMU's monitor is busy: 0. */
+	/* CPU time and memory are those of the whole QEMU. rx is what the guest received. The
+	 * balloon's figures are 0 where the guest has no driver; they and the disks' are 0 while
+	 * the guest is paused or QEMU's monitor is busy. */
 	uint64_t cpu_ns, rss_kib, balloon_available_kib, balloon_unused_kib;
 	uint64_t rd_bytes, wr_bytes, rx_bytes, tx_bytes;
 };

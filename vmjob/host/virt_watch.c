@@ -28,9 +28,7 @@ static bool has_suffix(const char *text, const char *suffix)
 
 static void add_field(struct vmj_virt_stats *s, const char *field, uint64_t value)
 {
-	if (strcmp(field, "balloon.rss") == 0)
-		s->rss_kib = value;
-	else if (strcmp(field, "balloon.available") == 0)
+	if (strcmp(field, "balloon.available") == 0)
 		s->balloon_available_kib = value;
 	else if (strcmp(field, "balloon.unused") == 0)
 		s->balloon_unused_kib = value;
@@ -45,11 +43,12 @@ static void add_field(struct vmj_virt_stats *s, const char *field, uint64_t valu
 		s->tx_bytes += value;
 }
 
-/* libvirt counts CPU time by cgroups of its own, which our guests do not have (qemu.conf). */
-static int read_cpu_time(pid_t pid, uint64_t *ret_ns)
+/* proc(5), /proc/PID/stat: fields 14, 15 and 24. libvirt counts CPU time by cgroups of its own,
+ * which our guests do not have (qemu.conf), and memory by asking a QEMU that may be frozen. */
+static int read_process(pid_t pid, struct vmj_virt_stats *s)
 {
+	unsigned long long user, system, pages;
 	vmj_autofree char *text = NULL;
-	unsigned long long user, system;
 	const char *after;
 	char path[64];
 
@@ -57,10 +56,13 @@ static int read_cpu_time(pid_t pid, uint64_t *ret_ns)
 	if (vmj_file_read(-1, path, 4096, &text, NULL, NULL) < 0)
 		return -ESRCH;
 	after = strrchr(text, ')'); /* the name before it may hold anything */
-	if (!after || sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-			     &user, &system) != 2)
+	if (!after || sscanf(after + 1,
+			     " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d "
+			     "%*d %*d %*d %*u %*u %llu",
+			     &user, &system, &pages) != 3)
 		return -EINVAL;
-	*ret_ns = (user + system) * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
+	s->cpu_ns = (user + system) * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
+	s->rss_kib = pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 	return 0;
 }
 
@@ -93,7 +95,7 @@ int vmj_virt_stats(struct vmj_virt *v, uint32_t job, struct vmj_virt_stats *ret,
 	}
 	virDomainStatsRecordListFree(records);
 	if (info.pid)
-		read_cpu_time(info.pid, &s.cpu_ns);
+		read_process(info.pid, &s);
 	*ret = s;
 	return 0;
 }
