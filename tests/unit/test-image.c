@@ -117,6 +117,9 @@ static void test_domain_of_the_future(void **state)
 	assert_refused(vmj_domain_check(d, &err), err, EPROTO, "version 2");
 	write_file(mark, "{", 1);
 	assert_refused(vmj_domain_check(d, &err), err, EINVAL, "damaged");
+	text = "{\"format\":\"vmjob-domain\",\"version\":1,\"name\":null}";
+	write_file(mark, text, strlen(text));
+	assert_refused(vmj_domain_check(d, &err), err, EINVAL, "damaged");
 }
 
 static double last_fraction;

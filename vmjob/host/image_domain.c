@@ -41,6 +41,7 @@ static int parse_mark(const char *path, const char *text, struct mark *ret, stru
 	    strcmp(json_object_get_string(format), DOMAIN_FORMAT) != 0 ||
 	    !json_object_object_get_ex(o, "version", &version) ||
 	    !json_object_object_get_ex(o, "name", &name) ||
+	    !json_object_is_type(name, json_type_string) ||
 	    !vmj_name_valid(json_object_get_string(name)))
 		return vmj_fail(err, EINVAL, "storage %s: %s/" DOMAIN_FILE " is damaged", path,
 				path);
