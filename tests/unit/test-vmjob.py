@@ -170,7 +170,7 @@ def list_joins_slurm_and_agents(w):
     w.command("squeue", w.job() + w.job("PENDING", "", 43, reason="Resources") + "44|44|RUNNING|other|alice|None||plain\n")
     w.agent.ops["list"] = lambda c, r: {"guests": [GUEST]}
     table = check(w.run("list"), 0, out=["JOB", "running", "10.77.0.5", "tiny@2", "512M", "waiting"]).stdout
-    assert "44" not in table, table
+    assert not any(line.split()[0] == "44" for line in table.splitlines()), table
     assert len(table.splitlines()) == 3, table
     rows = {g["job"]: g for g in json.loads(check(w.run("list", "--json"), 0).stdout)["guests"]}
     assert rows[42]["host"] == HOST and rows[42]["name"] == "web" and rows[42]["memory_mib"] == 512, rows
