@@ -27,6 +27,8 @@ state_create()
 	flock -n 8
 	echo "$$" >"$state/lock"
 	mkdir -p "$state"/{etc,shared,lockd,home,host}
+	# An overlay, as containers have it, cannot be the upper layer of another.
+	[ "$(stat -f -c %T "$state")" != overlayfs ] || mount -t tmpfs -o mode=700 "$bed_group" "$state/host"
 	[ -z "$2" ] || echo "$2" >"$state/tree"
 	"$top/scripts/root" >"$state/buildroot"
 	! kvm_works || touch "$state/kvm"
@@ -55,13 +57,16 @@ state_has_remains()
 	[ -d "$state" ] || [ -n "$(cgroup_dirs "$bed_group")" ]
 }
 
-# Ends an `up` that is under way: it holds the lock.
+# True while an `up` is under way: it holds the lock.
+state_is_starting()
+{
+	[ -e "$state/lock" ] && ! flock -n "$state/lock" true
+}
+
 state_stop_up()
 {
 	local pid
-	[ -e "$state/lock" ] || return 0
-	read -r pid <"$state/lock" || return 0
-	! flock -n "$state/lock" true || return 0
+	state_is_starting && read -r pid <"$state/lock" || return 0
 	! grep -qs bed "/proc/$pid/cmdline" || kill -9 "$pid"
 }
 
@@ -73,6 +78,7 @@ state_need_host()
 
 state_remove()
 {
+	! grep -qs "^$bed_group $state/host tmpfs " /proc/self/mounts || umount -l "$state/host"
 	# A process on its way out may have written there meanwhile.
 	await_until 5 rm -rf --one-file-system "$state" 2>/dev/null || rm -rf --one-file-system "$state"
 }
