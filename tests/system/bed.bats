@@ -41,10 +41,10 @@ refute()
 	fi
 }
 
-# eventually SECONDS CMD...
+# eventually SECONDS CMD...: VMJOB_TIMEOUT_SCALE times as long.
 eventually()
 {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * ${VMJOB_TIMEOUT_SCALE:-1}))
 	shift
 	until "$@"; do
 		((SECONDS < end)) || { echo "never true: $*"; return 1; }
@@ -70,6 +70,11 @@ node_is()
 setup_file()
 {
 	bed up -n 2
+}
+
+teardown()
+{
+	[ -n "$BATS_TEST_COMPLETED" ] || on ctl bash -c 'sinfo -N -o "%N %T %E"; tail -n 5 /var/log/slurm/slurmctld.log' || :
 }
 
 teardown_file()
@@ -120,7 +125,7 @@ teardown_file()
 	on n1 svc stop slurmd
 	[[ $(on n1 svc list) =~ slurmd\ +stopped ]]
 	on n1 svc start slurmd
-	eventually 30 node_is n1 idle
+	eventually 60 node_is n1 idle
 }
 
 @test "net-cut: alive, but not heard" {
@@ -178,7 +183,7 @@ teardown_file()
 	bed power-on n1
 	on n1 test -e /var/lib/kept
 	refute on n1 test -e /tmp/lost
-	eventually 30 node_is n1 idle
+	eventually 60 node_is n1 idle
 }
 
 @test "power-cut of a host whose storage hangs and that is frozen" {
@@ -188,13 +193,13 @@ teardown_file()
 	bed power-cut n2
 	bed power-on n2
 	on n2 touch /srv/vmjob/again
-	eventually 30 node_is n2 idle
+	eventually 60 node_is n2 idle
 }
 
 @test "a reboot that Slurm asks for" {
 	on ctl scontrol reboot nextstate=RESUME n1
 	eventually 10 node_is n1 'reboot^'
-	eventually 30 node_is n1 idle
+	eventually 60 node_is n1 idle
 	on n1 svc list
 }
 
