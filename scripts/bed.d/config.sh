@@ -26,13 +26,12 @@ config_write()
 
 config_slurm()
 {
-	cat <<'EOF'
+	cat <<EOF
 ClusterName=vmjob
 SlurmctldHost=ctl
 SlurmUser=slurm
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=cred_expire=5
 StateSaveLocation=/var/spool/slurmctld
 SlurmdSpoolDir=/var/spool/slurmd
 SlurmctldPidFile=/run/slurmctld.pid
@@ -62,13 +61,17 @@ SlurmdParameters=config_overrides
 JobRequeue=1
 ReturnToService=2
 
-SlurmdTimeout=10
-SlurmctldTimeout=10
-TCPTimeout=2
-MessageTimeout=10
 InactiveLimit=0
 KillWait=15
 MinJobAge=300
+
+# More on a slow machine (VMJOB_TIMEOUT_SCALE); Slurm advises against a MessageTimeout above 100.
+AuthInfo=cred_expire=$((5 * time_scale))
+SlurmdTimeout=$((10 * time_scale))
+SlurmctldTimeout=$((10 * time_scale))
+BatchStartTimeout=$((10 * time_scale))
+TCPTimeout=$((2 * time_scale))
+MessageTimeout=$((time_scale < 10 ? 10 * time_scale : 100))
 EOF
 	! tree_has usr/lib/vmjob/slurm/job_submit_vmjob.so || echo "JobSubmitPlugins=vmjob"
 	! tree_has usr/libexec/vmjob/vmjob-prolog || echo "Prolog=/usr/libexec/vmjob/vmjob-prolog"
@@ -80,7 +83,7 @@ EOF
 config_slurm_cgroup()
 {
 	echo "CgroupPlugin=cgroup/v$(cgroup_version)"
-	[ "$(cgroup_version)" = 1 ] || echo "IgnoreSystemd=yes"
+	[ "$(cgroup_version)" = 1 ] || printf '%s\n' "IgnoreSystemd=yes" "CgroupMountpoint=/run/bed/cgroup"
 	cat <<'EOF'
 ConstrainCores=yes
 ConstrainRAMSpace=yes
