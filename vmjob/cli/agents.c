@@ -50,7 +50,7 @@ int vmj_agent_open(const char *host, int timeout_ms, struct vmj_client **ret, st
 
 	pthread_once(&port_once, read_port);
 	rc = vmj_client_open(here ? NULL : host, port, timeout_ms, ret, err);
-	if (rc < 0 && here)
+	if (rc < 0 && err && !strstr(err->text, host))
 		vmj_fail_prefix(err, "%s", host);
 	return rc;
 }

@@ -87,8 +87,17 @@ static const char *virt_of(struct json_object *host)
 	return json_object_get_boolean(vmj_json_field(host, "kvm")) ? "kvm" : "qemu";
 }
 
-/* "ok", or the first storage that is not. */
-static const char *storage_of(struct json_object *host)
+static const char *problem_of(struct json_object *storage, char buf[VMJ_CELL_MAX])
+{
+	const char *name = vmj_json_text(storage, "name", "?");
+	const char *why = vmj_json_text(storage, "error", "it failed");
+
+	snprintf(buf, VMJ_CELL_MAX, "%s: %s", name, why);
+	return strncmp(why, "storage ", strlen("storage ")) ? buf : why;
+}
+
+/* "ok", or the first storage that is not, and why. */
+static const char *storage_of(struct json_object *host, char buf[VMJ_CELL_MAX])
 {
 	struct json_object *all = vmj_json_field(host, "storages");
 
@@ -96,7 +105,7 @@ static const char *storage_of(struct json_object *host)
 		struct json_object *storage = json_object_array_get_idx(all, i);
 
 		if (!json_object_get_boolean(vmj_json_field(storage, "ok")))
-			return vmj_json_text(storage, "error", "failed");
+			return problem_of(storage, buf);
 	}
 	return "ok";
 }
@@ -106,6 +115,7 @@ static struct json_object *host_row(const struct vmj_node *node, const struct vm
 {
 	struct json_object *row = json_object_new_object();
 	struct json_object *host = vmj_json_field(answer->reply, "host");
+	char buf[VMJ_CELL_MAX];
 
 	vmj_view_add_text(row, "host", node->name);
 	vmj_view_add_text(row, "state", node->state);
@@ -120,7 +130,7 @@ static struct json_object *host_row(const struct vmj_node *node, const struct vm
 	vmj_view_add_text(row, "agent", vmj_json_text(host, "version", "up"));
 	vmj_view_add_int(row, "guests", count_guests(host));
 	vmj_view_add_text(row, "virt", virt_of(host));
-	vmj_view_add_text(row, "storage", storage_of(host));
+	vmj_view_add_text(row, "storage", storage_of(host, buf));
 	json_object_object_add(row, "details", json_object_get(host));
 	return row;
 }
