@@ -64,8 +64,8 @@ int vmj_image_remove(const char *path, const char *name, uint32_t revision, bool
 		     struct vmj_error *err);
 
 /* Copy-on-write overlay over image->path at `file`, owned by uid:gid, mode 0600; and an empty disk.
- * Replace what a crash left. No shell, qemu-img, which never opens the image. `file` is absolute,
- * in a directory that only the caller can write. A full disk is the host's fault. */
+ * Replace what a crash left. The image is not opened. `file` is in a directory that only the caller
+ * can write. A full disk is the host's fault. */
 int vmj_disk_overlay(const struct vmj_image *image, const char *file, uid_t uid, gid_t gid,
 		     struct vmj_error *err);
 int vmj_disk_empty(const char *file, uint64_t size_mib, uid_t uid, gid_t gid,

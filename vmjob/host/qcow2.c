@@ -8,26 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmjob/host/qcow2_format.h"
 #include "vmjob/model/request.h"
-
-/* As on disk, big-endian; version 2 ends before `incompatible`. */
-struct header {
-	char magic[4];
-	uint32_t version;
-	uint64_t backing_offset;
-	uint32_t backing_size;
-	uint32_t cluster_bits;
-	uint64_t size;
-	uint32_t crypt_method;
-	uint32_t l1_size;
-	uint64_t l1_offset;
-	uint64_t refcount_offset;
-	uint32_t refcount_clusters;
-	uint32_t n_snapshots;
-	uint64_t snapshots_offset;
-	uint64_t incompatible;
-} __attribute__((packed));
-_Static_assert(sizeof(struct header) == 80, "qcow2 header");
 
 enum {
 	FEATURE_CORRUPT = 1 << 1,
@@ -72,7 +54,7 @@ static int refuse_foreign(const char *buf, size_t len, const char *what, struct 
 	return 0;
 }
 
-static int check_references(const struct header *h, uint64_t incompatible, const char *what,
+static int check_references(const struct qcow2_header *h, uint64_t incompatible, const char *what,
 			    struct vmj_error *err)
 {
 	if (h->backing_offset)
@@ -99,7 +81,7 @@ static int check_references(const struct header *h, uint64_t incompatible, const
 	return 0;
 }
 
-static int check_header(const struct header *h, size_t len, off_t file_size, const char *what,
+static int check_header(const struct qcow2_header *h, size_t len, off_t file_size, const char *what,
 			struct vmj_qcow2 *ret, struct vmj_error *err)
 {
 	uint32_t version = be32toh(h->version), bits = be32toh(h->cluster_bits);
@@ -132,7 +114,7 @@ int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_i
 		    struct vmj_error *err)
 {
 	char buf[PROBE_SIZE] = {0};
-	struct header h;
+	struct qcow2_header h;
 	struct stat st;
 	ssize_t n;
 	int rc;

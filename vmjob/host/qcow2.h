@@ -21,4 +21,10 @@ struct vmj_qcow2 {
 int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_is_qcow2,
 		    struct vmj_error *err);
 
+/* Write a new, empty disk into an open, empty file: all zeros, or what `backing` (qcow2, an
+ * absolute path, not opened; NULL: none) holds. A size that is no multiple of 512 is rounded up.
+ * Version 3, clusters of 64 KiB, as qemu-img makes them; it is a few writes, where a process costs
+ * more than all the rest of a guest's preparation on a busy host. */
+int vmj_qcow2_create(int fd, uint64_t virtual_bytes, const char *backing, struct vmj_error *err);
+
 #endif

@@ -9,13 +9,12 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
-#include "vmjob/base/spawn.h"
-
-#define SIZE_KIB "1024"
+#include "vmjob/base/file.h"
+#include "vmjob/host/fat.h"
 
 static inline void json_putp(struct json_object **o)
 {
@@ -99,64 +98,56 @@ static struct json_object *network_config(const struct vmj_config *c, const stru
 	return o;
 }
 
-static int make_filesystem(const char *file, struct vmj_error *err)
+static int write_file(int fd, const unsigned char *image, size_t len, const struct vmj_guest *g)
 {
-	const char *argv[] = {"mkfs.vfat", "-C", "-n", "CIDATA", file, SIZE_KIB, NULL};
-	struct vmj_spawn s = {.argv = argv};
+	int rc = vmj_write_full(fd, image, len);
+
+	if (rc == 0 && (ftruncate(fd, VMJ_FAT_SIZE) < 0 || fchown(fd, g->uid, g->gid) < 0))
+		rc = -errno;
+	return rc;
+}
+
+static int put_image(const char *file, const unsigned char *image, size_t len,
+		     const struct vmj_guest *g, struct vmj_error *err)
+{
+	vmj_autoclose int fd = -1;
+	int rc;
 
 	if (unlink(file) < 0 && errno != ENOENT)
-		return vmj_fail(err, errno, "cannot replace %s: %m", file);
-	return vmj_spawn(&s, err);
-}
-
-static int add_file(const char *file, const char *name, const char *text, struct vmj_error *err)
-{
-	char target[32];
-	const char *argv[] = {"mcopy", "-i", file, "-", target, NULL};
-	struct vmj_spawn s = {.argv = argv, .input = text};
-
-	snprintf(target, sizeof(target), "::%s", name);
-	return vmj_spawn(&s, err);
-}
-
-static int give_away(const struct vmj_guest *g, const char *file, struct vmj_error *err)
-{
-	vmj_autoclose int fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-	if (fd < 0 || fchmod(fd, 0600) < 0 || fchown(fd, g->uid, g->gid) < 0)
-		return vmj_fail(err, errno, "cannot give %s to user %u: %m", file,
-				(unsigned int)g->uid);
+		return vmj_fail(err, errno, "cannot replace the guest's seed %s: %m", file);
+	fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	rc = fd < 0 ? -errno : write_file(fd, image, len, g);
+	if (rc < 0) {
+		unlink(file);
+		return vmj_fail(err, -rc, "cannot write the guest's seed %s: %s", file,
+				vmj_strerror(rc));
+	}
 	return 0;
 }
 
 /* Slashes as they are: readers of YAML, small ones above all, know no "\\/". */
-static int add_json(const char *file, const char *name, struct json_object *o,
-		    struct vmj_error *err)
+static struct vmj_fat_file file_of(const char *name, struct json_object *o)
 {
-	return add_file(file, name,
-			json_object_to_json_string_ext(o, JSON_C_TO_STRING_SPACED |
-								  JSON_C_TO_STRING_NOSLASHESCAPE),
-			err);
+	const char *text = json_object_to_json_string_ext(
+		o, JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
+
+	return (struct vmj_fat_file){.name = name, .data = text, .len = strlen(text)};
 }
 
 int vmj_seed_write(const struct vmj_config *c, const struct vmj_guest *guest, const char *file,
 		   struct vmj_error *err)
 {
+	static const char user[] = "#cloud-config\n{}\n";
 	auto_json struct json_object *meta = meta_data(guest), *network = network_config(c, guest);
+	const struct vmj_fat_file files[] = {
+		file_of("meta-data", meta),
+		file_of("network-config", network),
+		{.name = "user-data", .data = user, .len = sizeof(user) - 1},
+	};
+	vmj_autofree unsigned char *image = NULL;
+	size_t len = 0;
 	int rc;
 
-	rc = make_filesystem(file, err);
-	if (rc == 0)
-		rc = add_json(file, "meta-data", meta, err);
-	if (rc == 0)
-		rc = add_json(file, "network-config", network, err);
-	if (rc == 0)
-		rc = add_file(file, "user-data", "#cloud-config\n{}\n", err);
-	if (rc == 0)
-		rc = give_away(guest, file, err);
-	if (rc < 0) {
-		unlink(file);
-		return vmj_fail_prefix(err, "cannot make the guest's seed");
-	}
-	return 0;
+	rc = vmj_fat_make("CIDATA", files, sizeof(files) / sizeof(files[0]), &image, &len, err);
+	return rc < 0 ? rc : put_image(file, image, len, guest, err);
 }
