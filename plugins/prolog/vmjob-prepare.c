@@ -18,10 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "plugins/prolog/job.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
+#include "vmjob/model/config.h"
 #include "vmjob/model/request.h"
 #include "vmjob/wire/client.h"
 
@@ -127,6 +129,23 @@ static int do_verb(const struct verb *v, struct vmj_slurm_job *job, struct vmj_e
 	return r < 0 ? r : ask_agent(v, o, err);
 }
 
+/* Nobody listens, and there is no directory of the guest, which the agent makes before all else: it
+ * need not be waited for, and the job goes on elsewhere at once. An agent that listens is asked
+ * all the same, since it may be about to make one. */
+static bool nothing_to_release(const struct vmj_slurm_job *job)
+{
+	VMJ_CLEANUP(vmj_client_closep) struct vmj_client *client = NULL;
+	struct vmj_config *config;
+	char path[512];
+
+	if (vmj_client_open(NULL, 0, 0, &client, NULL) == 0 ||
+	    vmj_config_load(NULL, &config, NULL) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/guests/%u", config->scratch, job->job);
+	vmj_config_free(config);
+	return access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 static const struct verb *find_verb(const char *name)
 {
 	for (const struct verb *v = verbs; v->name; v++)
@@ -152,6 +171,8 @@ int main(int argc, char **argv)
 		vmj_log_err("%s", err.text);
 		return EXIT_FAILURE;
 	}
+	if (v->fill == fill_release && nothing_to_release(&job))
+		return EXIT_SUCCESS;
 	if (do_verb(v, &job, &err) == 0)
 		return EXIT_SUCCESS;
 	vmj_log_err("job %u, %s: %s", job.job, v->name, err.text);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #include "vmjob/agent/console.h"
 #include "vmjob/agent/eventlog.h"
@@ -219,11 +220,26 @@ static void begin_prepare(struct vmj_turn *t)
 	vmj_ready_wait(e->agent->ready, WAIT_PREPARE_US, begin, t);
 }
 
+/* The record, and its directory, come before all else that a guest leaves: without, libvirt need
+ * not be there to know that nothing is to be released. */
+static bool nothing_left(const struct vmj_entry *e)
+{
+	char path[VMJ_GUEST_PATH_MAX];
+
+	return !e->known &&
+	       access(vmj_record_path(e->agent->dir, e->rec.job, NULL, path), F_OK) < 0 &&
+	       errno == ENOENT;
+}
+
 /* What of the guest is stuck in a call is freed by destroying it beside. */
 static void begin_release(struct vmj_turn *t)
 {
 	struct vmj_entry *e = t->entry;
 
+	if (t->call && nothing_left(e)) {
+		end_turn(t);
+		return;
+	}
 	t->was_alive = e->known && vmj_phase_alive(e->rec.phase) &&
 		       strcmp(e->rec.boot_id, e->agent->boot_id) == 0;
 	t->work.guest = e->rec;
