@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "plugins/compat/compat.h"
 #include "plugins/prolog/job.h"
@@ -53,7 +55,7 @@ static uint32_t find_index(const char *node)
 int vmj_slurm_job_from_env(struct vmj_slurm_job *ret, struct vmj_error *err)
 {
 	struct vmj_slurm_job job = {0};
-	uint64_t id, uid, gid, restart = 0;
+	uint64_t id, uid, gid;
 	int r;
 
 	if ((r = read_number("SLURM_JOB_ID", UINT32_MAX - 1, &id, err)) < 0 ||
@@ -62,37 +64,59 @@ int vmj_slurm_job_from_env(struct vmj_slurm_job *ret, struct vmj_error *err)
 	    (r = read_text("SLURM_JOB_USER", job.user, sizeof(job.user), err)) < 0 ||
 	    (r = read_text("SLURMD_NODENAME", job.node, sizeof(job.node), err)) < 0)
 		return r;
-	if (getenv("SLURM_RESTART_COUNT") &&
-	    (r = read_number("SLURM_RESTART_COUNT", UINT32_MAX, &restart, err)) < 0)
-		return r;
 	job.job = (uint32_t)id;
 	job.uid = (uid_t)uid;
 	job.gid = (gid_t)gid;
-	job.restart = (uint32_t)restart;
 	job.node_index = find_index(job.node);
 	*ret = job;
 	return 0;
 }
 
-int vmj_slurm_job_load_cpus(struct vmj_slurm_job *job, struct vmj_error *err)
+/* What slurmctld knows of the job; NULL with errno. Once a second for as long as told: a daemon
+ * that is not there has no event to wait for. */
+static job_info_msg_t *load(uint32_t job, int timeout_ms)
 {
+	static const struct timespec second = {.tv_sec = 1};
 	job_info_msg_t *msg = NULL;
-	char cpus[sizeof(job->cpus)] = "";
-	int found = -1;
 
-	if (slurm_load_job(&msg, job->job, SHOW_DETAIL) != SLURM_SUCCESS)
+	while (slurm_load_job(&msg, job, SHOW_DETAIL) != SLURM_SUCCESS) {
+		if ((timeout_ms -= 1000) <= 0)
+			return NULL;
+		nanosleep(&second, NULL);
+	}
+	return msg;
+}
+
+static const job_info_t *find_job(const job_info_msg_t *msg, uint32_t job)
+{
+	for (uint32_t i = 0; i < msg->record_count; i++)
+		if (msg->job_array[i].job_id == job)
+			return &msg->job_array[i];
+	return NULL;
+}
+
+int vmj_slurm_job_load(struct vmj_slurm_job *job, int timeout_ms, struct vmj_error *err)
+{
+	job_info_msg_t *msg = load(job->job, timeout_ms);
+	char cpus[sizeof(job->cpus)] = "";
+	const job_info_t *info;
+	bool found;
+
+	if (!msg)
 		return vmj_fail(err, EIO, "cannot ask slurmctld about job %u: %s", job->job,
 				slurm_strerror(errno));
-	for (uint32_t i = 0; i < msg->record_count && found < 0; i++)
-		if (msg->job_array[i].job_id == job->job && msg->job_array[i].job_resrcs)
-			found = slurm_job_cpus_allocated_str_on_node(
-				cpus, sizeof(cpus), msg->job_array[i].job_resrcs, job->node);
+	info = find_job(msg, job->job);
+	found = info && info->job_resrcs &&
+		slurm_job_cpus_allocated_str_on_node(cpus, sizeof(cpus), info->job_resrcs,
+						     job->node) == 0;
+	if (found) {
+		job->restart = info->restart_cnt;
+		memcpy(job->cpus, cpus, sizeof(job->cpus));
+	}
 	slurm_free_job_info_msg(msg);
-	if (found < 0)
-		return vmj_fail(err, EIO, "slurmctld does not say which CPUs job %u has on %s",
+	return found ? 0
+		     : vmj_fail(err, EIO, "slurmctld does not say which CPUs job %u has on %s",
 				job->job, job->node);
-	memcpy(job->cpus, cpus, sizeof(job->cpus));
-	return 0;
 }
 
 int vmj_slurm_drain(const char *node, const char *why, struct vmj_error *err)

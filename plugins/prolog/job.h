@@ -18,11 +18,12 @@ struct vmj_slurm_job {
 	char cpus[256]; /* allocated here, as Slurm numbers them ("0-3,8"); "" not known */
 };
 
-/* From the environment that slurmd gives prolog and epilog: all but the CPUs. */
+/* From the environment that slurmd gives prolog and epilog: all but restart and cpus. */
 int vmj_slurm_job_from_env(struct vmj_slurm_job *ret, struct vmj_error *err);
 
-/* Ask slurmctld for the CPUs. -EIO: it does not answer, or does not know. */
-int vmj_slurm_job_load_cpus(struct vmj_slurm_job *job, struct vmj_error *err);
+/* Ask slurmctld for the rest, again for timeout_ms while it does not answer (it may be starting
+ * anew). -EIO: it does not, or does not know the job. */
+int vmj_slurm_job_load(struct vmj_slurm_job *job, int timeout_ms, struct vmj_error *err);
 
 /* Drain this node, with "vmjob: <why>" as the reason that an administrator sees. */
 int vmj_slurm_drain(const char *node, const char *why, struct vmj_error *err);

@@ -27,7 +27,8 @@
 #include "vmjob/model/request.h"
 #include "vmjob/wire/client.h"
 
-#define REQUEST_VARIABLE "SPANK_" VMJ_REQUEST_ENV
+#define REQUEST_VARIABLE      "SPANK_" VMJ_REQUEST_ENV
+#define SLURMCTLD_PATIENCE_MS 60000
 
 /* One verb of this program. */
 struct verb {
@@ -69,10 +70,10 @@ static int add_request(struct json_object *o, struct vmj_error *err)
 
 static int fill_prepare(struct json_object *o, struct vmj_slurm_job *job, struct vmj_error *err)
 {
-	struct vmj_error why;
+	int r = vmj_slurm_job_load(job, SLURMCTLD_PATIENCE_MS, err);
 
-	if (vmj_slurm_job_load_cpus(job, &why) < 0)
-		vmj_log_warning("%s: the guest's processors will not be pinned by it", why.text);
+	if (r < 0)
+		return r;
 	json_object_object_add(o, "restart", json_object_new_int64(job->restart));
 	json_object_object_add(o, "uid", json_object_new_int64(job->uid));
 	json_object_object_add(o, "gid", json_object_new_int64(job->gid));
