@@ -135,6 +135,27 @@ static void test_v2_without_cpuset(void **state)
 	assert_string_equal(cpus, "");
 }
 
+/* The controller was passed down to the step only. */
+static void test_v2_cpuset_above(void **state)
+{
+	struct vmj_error err = {.code = 0};
+	vmj_autofree char *path = NULL;
+	struct vmj_cgroups c;
+	char cpus[64];
+
+	make_v2(*state, V2_STEP);
+	assert_true(asprintf(&path, "%s/sys/fs/cgroup" V2_STEP "/cpuset.cpus.effective",
+			     (char *)*state) > 0);
+	assert_int_equal(unlink(path), 0);
+	put(*state, "/sys/fs/cgroup/system.slice/slurmstepd.scope/cpuset.cpus.effective", "0-99\n");
+	put(*state,
+	    "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_5/step_batch/cpuset.cpus.effective",
+	    "4-5\n");
+	assert_done(vmj_cgroups_of_task(*state, TASK, JOB, &c, &err), err);
+	assert_done(vmj_cgroups_cpuset(&c, cpus, sizeof(cpus), &err), err);
+	assert_string_equal(cpus, "4-5");
+}
+
 static void test_other_forms(void **state)
 {
 	static const char *const paths[] = {
@@ -225,10 +246,15 @@ static void test_garbage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_v1),          TEST(test_v1_join),
-		TEST(test_v2),          TEST(test_v2_without_cpuset),
-		TEST(test_other_forms), TEST(test_not_of_the_job),
-		TEST(test_two_jobs),    TEST(test_gone),
+		TEST(test_v1),
+		TEST(test_v1_join),
+		TEST(test_v2),
+		TEST(test_v2_without_cpuset),
+		TEST(test_v2_cpuset_above),
+		TEST(test_other_forms),
+		TEST(test_not_of_the_job),
+		TEST(test_two_jobs),
+		TEST(test_gone),
 		TEST(test_garbage),
 	};
 

@@ -181,25 +181,45 @@ static const char *cpuset_path(const struct vmj_cgroups *c)
 	return NULL;
 }
 
+/* The nearest directory, from the task's up to its job's, that has the file: in v2 Slurm need not
+ * have passed the controller all the way down. -ENOENT: none. */
+static int find_upwards(const char *dir, const char *file, char *ret_path, size_t size)
+{
+	char at[512];
+	char *slash;
+
+	snprintf(at, sizeof(at), "%s", dir);
+	while ((slash = strrchr(at, '/'))) {
+		snprintf(ret_path, size, "%s/%s", at, file);
+		if (access(ret_path, F_OK) == 0)
+			return 0;
+		if (strncmp(slash, "/job_", 5) == 0)
+			break;
+		*slash = '\0';
+	}
+	return -ENOENT;
+}
+
 int vmj_cgroups_cpuset(const struct vmj_cgroups *c, char *ret_cpus, size_t cpus_size,
 		       struct vmj_error *err)
 {
 	const char *dir = cpuset_path(c);
 	vmj_autofree char *text = NULL;
 	char file[600];
-	size_t len;
 	int rc;
 
 	ret_cpus[0] = '\0';
 	if (!dir)
 		return 0;
-	snprintf(file, sizeof(file), "%s/%s", dir,
-		 c->version == 2 ? "cpuset.cpus.effective" : "cpuset.effective_cpus");
-	if (access(file, F_OK) < 0 && c->version == 1)
-		snprintf(file, sizeof(file), "%s/cpuset.cpus", dir); /* kernels before 4.2 */
-	if (access(file, F_OK) < 0)
-		return 0; /* v2 with the controller off: not confined */
-	rc = vmj_file_read(-1, file, 4096, &text, &len, err);
+	if (c->version == 2)
+		rc = find_upwards(dir, "cpuset.cpus.effective", file, sizeof(file));
+	else
+		rc = find_upwards(dir, "cpuset.effective_cpus", file, sizeof(file));
+	if (rc < 0 && c->version == 1)
+		rc = find_upwards(dir, "cpuset.cpus", file, sizeof(file)); /* kernels before 4.2 */
+	if (rc < 0)
+		return 0; /* not confined to CPUs */
+	rc = vmj_file_read(-1, file, 4096, &text, NULL, err);
 	if (rc < 0)
 		return rc;
 	text[strcspn(text, "\n")] = '\0';
