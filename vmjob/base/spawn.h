@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Run a helper program (qemu-img, mkfs.vfat, nft, squeue, …) and wait for it. No shell ever: argv
+ * Run a helper program (qemu-img, squeue, …) and wait for it. No shell ever: argv
  * goes to execve as it is. The child gets a clean signal mask and dispositions, only the three
  * standard descriptors, our environment with a fixed PATH and LC_ALL=C, and dies with the calling
  * thread (PR_SET_PDEATHSIG). It leads its own process group, which is killed when it has ended.
