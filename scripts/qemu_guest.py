@@ -49,7 +49,7 @@ class Guest:
         self.started = time.monotonic()
         self.errors = open(os.path.join(folder, "qemu.log"), "w+")
         self.process = subprocess.Popen([
-            "qemu-system-x86_64", "-M", "q35", "-accel", accel, "-nodefaults", "-display", "none",
+            "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-accel", accel, "-nodefaults", "-display", "none",
             "-cpu", "max", "-m", str(memory), "-smp", str(cpus),
             "-qmp", f"unix:{sock('qmp')},server=on,wait=off",
             "-serial", f"unix:{sock('console')},server=on,wait=on",

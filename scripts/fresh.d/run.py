@@ -5,6 +5,7 @@ import os
 import pathlib
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,10 @@ SCALE = 30
 CACHE = os.environ["VMJOB_CACHE"]
 AS_USER = f"cd {shlex.quote(str(TOP))} && export VMJOB_TIMEOUT_SCALE={SCALE} && sudo -E"
 RUN = f"{AS_USER} scripts/bed run ctl --"
+
+# The last words of the bed's daemons, for the log of a failed check.
+SHOW_LOGS = (f"cd {shlex.quote(CACHE)}/bed && sudo sh -c 'tail -n 30 */host/*/upper/var/log/bed/vmjobd.log "
+             "*/host/*/upper/var/log/slurm/slurm*.log'")
 
 # (name, what it proves, command run by user alice in the guest, seconds it may take). In this order.
 CHECKS = [
@@ -144,6 +149,7 @@ def check(machine, name, proves, command, seconds):
     took = time.monotonic() - began
     say(f"{'ok' if code == 0 else 'not ok'} - {name}: {proves} ({took:.0f} s)")
     if code:
+        machine.ssh(SHOW_LOGS, 120, output + ".daemons")
         say(f"# exit code {code}; the end of {output}:")
         with open(output, errors="replace", encoding="utf-8") as text:
             for line in text.readlines()[-20:]:
@@ -163,6 +169,9 @@ def main():
         parser.error(f"no check '{unknown.pop()}'; there are: {' '.join(name for name, *_ in CHECKS)}")
     wanted = [entry for entry in CHECKS if not options.names or entry[0] in options.names]
 
+    # However it ends, the machine and its disks go: `with` below sees to that.
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     shutil.rmtree(options.log, ignore_errors=True)
     os.makedirs(options.log)
     passed = failed = 0
