@@ -23,6 +23,7 @@ mend_host()
 {
 	bed storage-mend "$1" >/dev/null 2>&1 || :
 	on "$1" ip link set vmj-gone name br0 up 2>/dev/null || :
+	! on "$1" mountpoint -q /var/lib/vmjob || on "$1" umount -l /var/lib/vmjob
 	start_daemon "$1" libvirtd
 	start_daemon "$1" vmjobd
 	mend_node "$1"
@@ -110,6 +111,7 @@ assert_hosts_fault()
 	on ctl scontrol update jobid="$job" starttime=now || :
 	await_domain "$job" running
 	[ "$(host_of "$job")" != "$host" ] || fail "the job runs on the faulty host"
+	mend_host "$host"
 	assert_nothing_left "$host" "$job"
 }
 
@@ -147,5 +149,4 @@ assert_hosts_fault()
 	host=$(kept faulty)
 	on "$host" mount -t tmpfs -o size=64k,mode=755 tmpfs /var/lib/vmjob
 	assert_hosts_fault /var/lib/vmjob
-	on "$host" umount -l /var/lib/vmjob
 }
