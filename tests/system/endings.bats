@@ -3,15 +3,27 @@
 load lib
 
 # Guests that must boot start together, and before they are needed: booting is what takes time here. The two
-# that wait for Slurm's time limits (one minute is the least) go first and are looked at last.
+# that wait for Slurm's time limit (in minutes) have their clocks set as soon as they are up, and are looked at last.
 setup_file()
 {
-	keep limited "$(submit_tiny --job-name=limited --time=1)"
-	keep warned "$(submit_tiny --job-name=warned --time=2 --signal=B:USR1@60)"
+	keep limited "$(submit_tiny --job-name=limited --vm-grace=1)"
+	keep warned "$(submit_tiny --job-name=warned --signal=B:USR1@60 --vm-grace=1)"
 	keep first "$(submit_tiny --job-name=first)"
 	keep panics "$(submit_tiny --job-name=panics)"
 	keep eats "$(submit_tiny --job-name=eats --vm-memory=256M)"
 	keep obeys "$(submit_tiny --job-name=obeys --vm-grace=0:20)"
+	await_guest "$(kept limited)"
+	await_guest "$(kept warned)"
+	limit_time "$(kept limited)" 1
+	limit_time "$(kept warned)" 2
+}
+
+# limit_time JOB MINUTES: no more than so many minutes from now.
+limit_time()
+{
+	local minutes
+	minutes=$(on ctl squeue -h -j "$1" -o %M | awk -F: '{ print ($(NF - 1) + 60 * $(NF - 2)) + 0 }')
+	on ctl scontrol update jobid="$1" timelimit=$((minutes + $2))
 }
 
 @test "a guest that reboots goes on in its job, one that powers off completes it" {
@@ -115,7 +127,6 @@ another_boot()
 	on ctl scontrol requeue "$job"
 	await_state "$job" PENDING
 	assert_nothing_left "$first" "$job"
-	on ctl scontrol update jobid="$job" starttime=now
 	await_domain "$job" running
 	assert_equal Restarts "$(job_value "$job" Restarts)" 1
 	assert_equal "the guest's restart count" "$(shown "$job" .restart)" 1
@@ -146,13 +157,15 @@ another_boot()
 }
 
 @test "each task of a job array is a guest of its own" {
-	local array job jobs
+	local array task job jobs
 	array=$(submit_blank --array=0-2)
 	await "$(scaled 30)" array_runs "$array" 3 >/dev/null || fail "not all tasks run"
 	mapfile -t jobs < <(on ctl squeue -h -r -j "$array" -o %A)
 	for job in "${jobs[@]}"; do
 		await_domain "$job" running
-		on_as alice ctl vmjob stop --force "$job"
+	done
+	for task in 0 1 2; do
+		on_as alice ctl vmjob stop --force "${array}_$task"
 	done
 	for job in "${jobs[@]}"; do
 		assert_end "$job" FAILED 72:0
@@ -221,7 +234,6 @@ job_named()
 	assert_end "$fails" NODE_FAIL 1:0 90
 	await_state "$again" 'PENDING|RUNNING'
 	assert_equal Restarts "$(job_value "$again" Restarts)" 1
-	on ctl scontrol update jobid="$again" starttime=now || :
 	await_domain "$again" running
 	mend_node "$host"
 	assert_nothing_left "$host" "$fails"

@@ -108,7 +108,6 @@ assert_hosts_fault()
 	job=$(submit_blank --vm-grace=0:01 "${@:2}")
 	await "$(scaled 60)" node_is "$host" 'drained|draining' >/dev/null || fail "$host is not drained"
 	[[ $(node_reason "$host") == *vmjob*"$1"* ]] || fail "the reason of $host lacks '$1': $(node_reason "$host")"
-	on ctl scontrol update jobid="$job" starttime=now || :
 	await_domain "$job" running
 	[ "$(host_of "$job")" != "$host" ] || fail "the job runs on the faulty host"
 	mend_host "$host"
