@@ -85,7 +85,9 @@ guest_run()
 # agent may be gone before it can answer.
 guest_start()
 {
-	! qga "$1" "$(jq -cn --arg c "$2" '{execute: "guest-exec", arguments: {path: "/bin/sh", arg: ["-c", $c]}}')" 2>&1 | grep -v disappeared
+	local said
+	said=$(qga "$1" "$(jq -cn --arg c "$2" '{execute: "guest-exec", arguments: {path: "/bin/sh", arg: ["-c", $c]}}')" 2>&1) ||
+		[[ $said == *disappeared* ]] || { echo "$said" >&2; return 1; }
 }
 
 # Process ids of the QEMUs of this host that run DOMAIN (all without it).
