@@ -14,7 +14,7 @@
 #include "vmjob/base/log.h"
 
 #define WAIT_PRESS_US (30 * 1000000ull)
-#define AGAIN_US      (5 * 1000000ull) /* a guest that boots does not see the button yet */
+#define AGAIN_US      (3 * 1000000ull) /* a guest that boots does not see the button yet */
 #define WAITING_MAX   8 /* of a guest's tasks, where its owner asks for more than is done */
 
 /* One call to libvirt about a guest. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What workers do to a guest: make it, run it, unmake it. Tables of steps (steps.h); doc/agent.md
- * says what each leaves and how it is undone. All block; a struct vmj_work belongs to one thread at
- * a time.
+ * What workers do to a guest: make it, run it, unmake it. Tables of steps (steps.h), each with its
+ * undo. All block; a struct vmj_work belongs to one thread at a time.
  */
 #ifndef VMJ_AGENT_WORK_H
 #define VMJ_AGENT_WORK_H
