@@ -31,7 +31,7 @@ static int stop(void **state)
 
 struct watch {
 	int id, fds[2]; /* fds[0] is watched */
-	int calls, events, freed;
+	int calls, events, freed, added;
 	bool remove;
 };
 
@@ -190,6 +190,9 @@ static void *add_and_remove(void *arg)
 		int h = virEventAddHandle(w->fds[0], VIR_EVENT_HANDLE_READABLE, on_any_fd, w,
 					  on_free);
 
+		/* The loop may be late in closing descriptors, so that there are no more for a
+		 * while. */
+		w->added += (t >= 0) + (h >= 0);
 		virEventUpdateTimeout(t, -1);
 		virEventUpdateHandle(h, 0);
 		virEventRemoveHandle(h);
@@ -201,7 +204,7 @@ static void *add_and_remove(void *arg)
 static bool all_freed(const struct watch *w)
 {
 	for (int i = 0; i < THREADS; i++)
-		if (w[i].freed < 2 * ROUNDS)
+		if (w[i].freed < w[i].added)
 			return false;
 	return true;
 }
@@ -215,8 +218,9 @@ static void test_threads(void **state)
 	for (int i = 0; i < THREADS; i++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w[i].fds), 0);
 		w[i].id = -1;
-		pthread_create(&threads[i], NULL, add_and_remove, &w[i]);
 	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, add_and_remove, &w[i]);
 	for (int i = 0; i < 200; i++)
 		sd_event_run(loop, 1000);
 	for (int i = 0; i < THREADS; i++)
@@ -226,7 +230,8 @@ static void test_threads(void **state)
 		sd_event_run(loop, 1000); /* up to 10 s: a slow machine is idle in between */
 	spin(10000);
 	for (int i = 0; i < THREADS; i++) {
-		assert_int_equal(w[i].freed, 2 * ROUNDS);
+		assert_int_equal(w[i].freed, w[i].added);
+		assert_true(w[i].added >= ROUNDS);
 		unwatch(&w[i]);
 	}
 }
