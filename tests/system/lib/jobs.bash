@@ -66,13 +66,15 @@ await_state()
 		fail "job $1 is not $2 within $(scaled "${3:-30}") s but $seen"
 }
 
-# assert_end JOB STATE EXITCODE [SECONDS]: awaits the job's end and compares it with sacct's record.
+# assert_end JOB STATE EXITCODE [SECONDS]: awaits the job's end and compares it with sacct's record (which for a
+# moment can have the state of a job that Slurm is still completing without its exit code).
 assert_end()
 {
 	local seen
 	seen=$(there ctl await "$(scaled "${4:-40}")" sacct_end "$1") ||
 		fail "job $1 has not ended within $(scaled "${4:-40}") s: $(there ctl job_row "$1" '%T %r')"
-	[ "$seen" = "$2|$3" ] || fail "job $1 ended as $seen; expected $2|$3"
+	seen=$(there ctl await "$(scaled 5)" sacct_ends_as "$1" "$2|$3") ||
+		fail "job $1 ended as $seen; expected $2|$3"
 }
 
 # assert_output JOB WORDS: the job's output file has this text.

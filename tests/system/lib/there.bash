@@ -53,6 +53,15 @@ sacct_end()
 	sed 's/ by [0-9]*|/|/' <<<"$line"
 }
 
+# sacct_ends_as JOB "STATE|EXITCODE": prints what sacct has; succeeds if it is this.
+sacct_ends_as()
+{
+	local seen
+	seen=$(sacct_end "$1") || return 1
+	echo "$seen"
+	[ "$seen" = "$2" ]
+}
+
 # qga DOMAIN JSON: asks the guest agent; prints the answer.
 qga()
 {
