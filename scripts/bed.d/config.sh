@@ -76,7 +76,7 @@ EOF
 	! tree_has usr/lib/vmjob/slurm/job_submit_vmjob.so || echo "JobSubmitPlugins=vmjob"
 	! tree_has usr/libexec/vmjob/vmjob-prolog || echo "Prolog=/usr/libexec/vmjob/vmjob-prolog"
 	! tree_has usr/libexec/vmjob/vmjob-epilog || echo "Epilog=/usr/libexec/vmjob/vmjob-epilog"
-	echo "NodeName=n[1-$(state_hosts | grep -c '^n')] CPUs=8 RealMemory=8000 State=UNKNOWN"
+	echo "NodeName=n[1-$(state_hosts | grep -c '^n')] CPUs=${BED_CPUS:-8} RealMemory=${BED_MEMORY:-8000} State=UNKNOWN"
 	echo "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP"
 }
 

@@ -14,17 +14,20 @@ agent_cost()
 			"/proc/$1/status"' _ "$1" "$seconds"
 }
 
-first=1000 # number of the first guest; not a job of Slurm's
-made=0
-
-# Adds guests until there are $1.
+# Adds guests until there are $1 and their start is over.
 fill_up()
 {
-	[ "$made" -ge "$1" ] || there n1 idle_guests.py $((first + made)) $((first + $1 - 1))
-	made=$1
-	sleep 10 # their start is over
+	local running
+	running=$(on ctl squeue -h -r -t RUNNING -o %A | wc -l)
+	[ "$running" -ge "$1" ] || bed run -u alice ctl -- sbatch --chdir=/tmp --output=/dev/null --nodelist=n1 \
+		--array=1-$(($1 - running)) --vm-image=blank --vm-memory=16M --vm-script=none --vm-grace=0:01 --wrap=true >/dev/null
+	until [ "$(on n1 virsh -q -c qemu:///system list --state-running --name | grep -c .)" -ge "$1" ]; do
+		sleep 0.5
+	done
 }
 
+# Room for 50 guests on one host, as Slurm counts.
+export BED_CPUS=64 BED_MEMORY=16000
 start_bed 1
 agent=$(on n1 pgrep -x vmjobd)
 for count in 0 10 50; do
@@ -33,3 +36,4 @@ for count in 0 10 50; do
 	echo "idle.cpu_percent.$count: $percent % (of a core, over $seconds s$([ "$count" != 10 ] || echo "; goal: under 0.5"))"
 	echo "idle.rss_mb.$count: $mib MiB (resident$([ "$count" != 10 ] || echo "; goal: under 20"))"
 done
+on ctl scancel --user=alice

@@ -146,6 +146,6 @@ assert_hosts_fault()
 @test "a host without room for disks drains, the job starts elsewhere" {
 	local host
 	host=$(kept faulty)
-	on "$host" mount -t tmpfs -o size=64k,mode=755 tmpfs /var/lib/vmjob
+	on "$host" mount -t tmpfs -o size=16k,mode=755 tmpfs /var/lib/vmjob
 	assert_hosts_fault /var/lib/vmjob
 }

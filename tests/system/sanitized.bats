@@ -3,11 +3,18 @@
 load lib
 
 reports=/var/log/vmjobd-sanitizer
+agent=$build-san/vmjob/agent/vmjobd
+
+setup()
+{
+	[ -x "$agent" ] || skip "build-san/ has no vmjobd: run scripts/check san first"
+	test_began=$(date +%FT%T)
+}
 
 setup_file()
 {
-	local host agent=$build-san/vmjob/agent/vmjobd
-	[ -x "$agent" ] || skip "build-san/ has no vmjobd: run scripts/check san first"
+	local host
+	[ -x "$agent" ] || return 0
 	host=$(hosts | tail -n 1)
 	keep host "$host"
 	stop_daemon "$host" vmjobd
@@ -21,7 +28,8 @@ setup_file()
 teardown_file()
 {
 	local host
-	host=$(kept host 2>/dev/null) || return 0
+	[ -x "$agent" ] || return 0
+	host=$(kept host)
 	stop_daemon "$host" vmjobd
 	on "$host" mv /usr/sbin/vmjobd.plain /usr/sbin/vmjobd
 	on "$host" rm -f /etc/default/vmjobd
