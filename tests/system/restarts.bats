@@ -76,6 +76,12 @@ owner_sees()
 	assert_nothing_left "$(host_of "$job")" "$job"
 }
 
+# domain_is_gone JOB HOST: libvirt has noticed, and will tell nobody any more how it ended.
+domain_is_gone()
+{
+	on "$2" virsh -q -c qemu:///system list --all --name | { ! grep -x "vmjob-$1"; }
+}
+
 @test "a guest that ends while vmjobd is down is accounted when it is back" {
 	local job host pid
 	job=$(submit_blank)
@@ -84,6 +90,7 @@ owner_sees()
 	pid=$(qemu_pid "$job")
 	stop_daemon "$host" vmjobd
 	on "$host" kill -9 "$pid"
+	await "$(scaled 30)" domain_is_gone "$job" "$host" >/dev/null || fail "libvirt does not see that the guest ended"
 	start_daemon "$host" vmjobd
 	assert_end "$job" FAILED 74:0
 	assert_nothing_left "$host" "$job"
