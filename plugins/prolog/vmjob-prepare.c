@@ -24,6 +24,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 #include "vmjob/model/config.h"
+#include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
 #include "vmjob/wire/client.h"
 
@@ -38,7 +39,6 @@ struct verb {
 	int (*fill)(struct json_object *o, struct vmj_slurm_job *job, struct vmj_error *err);
 };
 
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_client *, vmj_client_close);
 
 static int64_t now_ms(void)
@@ -119,7 +119,7 @@ static int ask_agent(const struct verb *v, struct json_object *request, struct v
 
 static int do_verb(const struct verb *v, struct vmj_slurm_job *job, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = json_object_new_object();
+	vmj_autojson struct json_object *o = json_object_new_object();
 	int r;
 
 	if (!o)

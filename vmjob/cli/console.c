@@ -25,8 +25,7 @@
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/terminal.h"
 #include "vmjob/cli/verb.h"
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+#include "vmjob/model/json.h"
 
 #define RECONNECT_MS     60000 /* how long a lost agent is tried */
 #define RECONNECT_TRY_MS 1000
@@ -103,8 +102,7 @@ tell(const struct console *c, const char *fmt, ...)
 
 static int ask(struct console *c, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp)
-	struct json_object *request = vmj_request_for_job("console", c->job);
+	vmj_autojson struct json_object *request = vmj_request_for_job("console", c->job);
 
 	json_object_object_add(request, "write", json_object_new_boolean(c->write));
 	json_object_object_add(request, "force", json_object_new_boolean(c->write && c->force));
@@ -154,7 +152,7 @@ static int take_json(struct console *c, struct json_object *o)
 static int take_output(struct console *c)
 {
 	for (;;) {
-		VMJ_CLEANUP(json_object_putp) struct json_object *o = NULL;
+		vmj_autojson struct json_object *o = NULL;
 		vmj_autofree void *data = NULL;
 		size_t len;
 		int rc = vmj_client_receive(c->client, 0, &o, &data, &len, NULL);

@@ -11,8 +11,8 @@
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/verb.h"
+#include "vmjob/model/json.h"
 
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_feed *, vmj_feed_free);
 
 struct options {
@@ -77,7 +77,7 @@ static int by_time(const void *a, const void *b)
 /* History of several hosts in the order of time. */
 static int print_sorted(struct vmj_feed *feed, bool json, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *all = json_object_new_array();
+	vmj_autojson struct json_object *all = json_object_new_array();
 	struct json_object *entry = NULL;
 	int rc;
 

@@ -12,10 +12,9 @@
 #include "vmjob/cli/agents.h"
 #include "vmjob/cli/say.h"
 #include "vmjob/cli/table.h"
+#include "vmjob/model/json.h"
 
 #define REOPEN_MS 2000 /* between tries to reach a lost agent while following */
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 
 struct source {
 	const char *host;
@@ -38,8 +37,7 @@ struct vmj_feed {
 
 static int open_source(const struct vmj_feed *feed, struct source *s)
 {
-	VMJ_CLEANUP(json_object_putp)
-	struct json_object *request =
+	vmj_autojson struct json_object *request =
 		feed->job ? vmj_request_for_job("events", feed->job) : vmj_request_new("events");
 	struct vmj_client *client;
 	int rc;
@@ -134,7 +132,7 @@ static void lose(const struct vmj_feed *feed, struct source *s, const char *why)
 /* What this connection has for us: 1 and *ret, 0 nothing now. */
 static int take(const struct vmj_feed *feed, struct source *s, struct json_object **ret)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = NULL;
+	vmj_autojson struct json_object *o = NULL;
 	vmj_autofree void *data = NULL;
 	struct vmj_error err;
 	const char *event;

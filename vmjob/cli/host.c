@@ -10,8 +10,7 @@
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+#include "vmjob/model/json.h"
 
 struct options {
 	bool json;
@@ -137,7 +136,7 @@ static struct json_object *host_row(const struct vmj_node *node, const struct vm
 
 static int print(struct json_object *rows, bool json, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = NULL;
+	vmj_autojson struct json_object *o = NULL;
 
 	if (!json)
 		return vmj_table_print(columns, rows, stdout, err);
@@ -150,7 +149,7 @@ static int print(struct json_object *rows, bool json, struct vmj_error *err)
 static int collect(const struct options *o, struct json_object *rows, size_t *ret_failed,
 		   struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *request = vmj_request_new("host");
+	vmj_autojson struct json_object *request = vmj_request_new("host");
 	VMJ_CLEANUP(vmj_hosts_done) struct vmj_hosts hosts = {0};
 	vmj_autofree struct vmj_node *nodes = NULL;
 	struct vmj_answer *answers = NULL;
@@ -174,7 +173,7 @@ static int collect(const struct options *o, struct json_object *rows, size_t *re
 
 static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *rows = json_object_new_array();
+	vmj_autojson struct json_object *rows = json_object_new_array();
 	struct options o = {0};
 	struct vmj_error err;
 	size_t failed = 0;

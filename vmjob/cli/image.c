@@ -16,9 +16,9 @@
 #include "vmjob/cli/view.h"
 #include "vmjob/host/image.h"
 #include "vmjob/model/config.h"
+#include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
 
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_config *, vmj_config_free);
 
 enum { KEY_PUBLIC = 0x100 };
@@ -218,7 +218,7 @@ static int run_import(const struct vmj_verb *verb, int argc, char **argv)
 	if (rc < 0)
 		return vmj_say_failed(&err);
 	if (o.json) {
-		VMJ_CLEANUP(json_object_putp) struct json_object *row = image_row(&image);
+		vmj_autojson struct json_object *row = image_row(&image);
 		vmj_json_print(row, stdout);
 	} else {
 		printf("%s@%" PRIu32 "\n", image.name, image.revision);
@@ -238,7 +238,7 @@ static const struct vmj_column columns[] = {
 
 static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = json_object_new_object();
+	vmj_autojson struct json_object *o = json_object_new_object();
 	struct json_object *rows = json_object_new_array();
 	vmj_autofree struct vmj_image *images = NULL;
 	struct vmj_storage_config storage;

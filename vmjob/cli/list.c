@@ -14,8 +14,7 @@
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+#include "vmjob/model/json.h"
 
 static const struct argp_option table[] = {
 	VMJ_OPTION_ALL,
@@ -89,7 +88,7 @@ static void add_guest(struct listing *l, const char *host, struct json_object *g
 
 static int ask_hosts(struct listing *l, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *request = vmj_request_new("list");
+	vmj_autojson struct json_object *request = vmj_request_new("list");
 	struct vmj_answer *answers = NULL;
 	int rc = vmj_agents_ask(&l->hosts, request, VMJ_AGENT_TIMEOUT_MS, &answers, err);
 
@@ -164,7 +163,7 @@ static int collect(struct listing *l, const struct vmj_common *o, struct vmj_err
 
 static int print(const struct listing *l, bool json, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = NULL;
+	vmj_autojson struct json_object *o = NULL;
 
 	if (!json)
 		return vmj_table_print(columns, l->guests, stdout, err);

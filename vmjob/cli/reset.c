@@ -6,8 +6,7 @@
 #include "vmjob/cli/agents.h"
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/verb.h"
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+#include "vmjob/model/json.h"
 
 static const struct argp_option table[] = {
 	VMJ_OPTION_HOST,
@@ -29,7 +28,7 @@ static const struct argp argp = {
 
 static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
+	vmj_autojson struct json_object *request = NULL;
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
 	struct vmj_common o = {.takes = VMJ_JOB_NEEDED};
 	struct vmj_error err;

@@ -10,8 +10,7 @@
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
+#include "vmjob/model/json.h"
 
 static const struct argp_option table[] = {
 	VMJ_OPTION_HOST,
@@ -129,7 +128,7 @@ static void print_guest(struct json_object *row)
 
 static void print(struct json_object *rows, bool json)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = NULL;
+	vmj_autojson struct json_object *o = NULL;
 
 	if (json) {
 		o = json_object_new_object();
@@ -146,8 +145,8 @@ static void print(struct json_object *rows, bool json)
 
 static int run(const struct vmj_verb *verb, int argc, char **argv)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *rows = json_object_new_array();
-	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
+	vmj_autojson struct json_object *rows = json_object_new_array();
+	vmj_autojson struct json_object *request = NULL;
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
 	struct vmj_answer *answers = NULL;
 	struct vmj_common o = {.takes = VMJ_JOB_NEEDED};

@@ -26,9 +26,9 @@
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/verb.h"
+#include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
 
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_feed *, vmj_feed_free);
 
 #define SCRIPT                                                                                        \
@@ -179,11 +179,10 @@ static int run_sbatch(char **argv, char output[256], struct vmj_error *err)
 /* Do all guests of the job run? 1 yes, 0 not yet. */
 static int guests_run(const struct vmj_target *target, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp)
-	struct json_object *request = vmj_request_for_job("show", target->job);
+	vmj_autojson struct json_object *request = vmj_request_for_job("show", target->job);
 
 	for (size_t i = 0; i < target->hosts.n; i++) {
-		VMJ_CLEANUP(json_object_putp) struct json_object *reply = NULL;
+		vmj_autojson struct json_object *reply = NULL;
 		struct json_object *guest;
 		const char *phase, *host = target->hosts.names[i];
 		int rc = vmj_agent_call(host, request, VMJ_AGENT_TIMEOUT_MS, &reply, err);

@@ -9,9 +9,9 @@
 #include "vmjob/cli/feed.h"
 #include "vmjob/cli/target.h"
 #include "vmjob/cli/verb.h"
+#include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
 
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 VMJ_DEFINE_CLEANUP(struct vmj_feed *, vmj_feed_free);
 
 enum { KEY_GRACE = 0x100, KEY_WAIT };
@@ -88,8 +88,7 @@ static const struct argp argp = {
 /* Does no host have the guest any more? An agent that is being restarted cannot tell. */
 static bool is_gone(const struct vmj_target *target)
 {
-	VMJ_CLEANUP(json_object_putp)
-	struct json_object *request = vmj_request_for_job("show", target->job);
+	vmj_autojson struct json_object *request = vmj_request_for_job("show", target->job);
 
 	for (size_t i = 0; i < target->hosts.n; i++)
 		if (vmj_agent_call(target->hosts.names[i], request, VMJ_AGENT_TIMEOUT_MS, NULL,
@@ -106,7 +105,7 @@ static int wait_gone(const struct vmj_target *target, struct vmj_error *err)
 	int rc = vmj_feed_open(&target->hosts, target->job, true, &feed, &unreachable, err);
 
 	while (rc >= 0 && !is_gone(target)) {
-		VMJ_CLEANUP(json_object_putp) struct json_object *entry = NULL;
+		vmj_autojson struct json_object *entry = NULL;
 
 		rc = vmj_feed_next(feed, LOOK_MS, &entry, err);
 		if (rc == 0)
@@ -129,7 +128,7 @@ static struct json_object *make_request(uint32_t job, const struct options *o)
 
 static int stop(const char *job, const struct options *o)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *request = NULL;
+	vmj_autojson struct json_object *request = NULL;
 	VMJ_CLEANUP(vmj_target_done) struct vmj_target target = {0};
 	struct vmj_answer *answers = NULL;
 	int result = VMJ_EXIT_DONE;

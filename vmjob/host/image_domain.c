@@ -13,6 +13,7 @@
 #include "vmjob/base/file.h"
 #include "vmjob/base/spawn.h"
 #include "vmjob/host/image.h"
+#include "vmjob/model/json.h"
 
 #define DOMAIN_FILE    "vmjob-domain.json"
 #define DOMAIN_FORMAT  "vmjob-domain"
@@ -24,15 +25,9 @@ struct mark {
 	char name[VMJ_NAME_MAX + 1];
 };
 
-static inline void json_putp(struct json_object **o)
-{
-	json_object_put(*o);
-}
-#define auto_json VMJ_CLEANUP(json_putp)
-
 static int parse_mark(const char *path, const char *text, struct mark *ret, struct vmj_error *err)
 {
-	auto_json struct json_object *o = json_tokener_parse(text);
+	vmj_autojson struct json_object *o = json_tokener_parse(text);
 	struct json_object *format, *version, *name;
 
 	if (!json_object_is_type(o, json_type_object) ||
@@ -135,7 +130,7 @@ static int make_directory(const char *path, const char *sub, mode_t mode, struct
 
 static int write_mark(const char *path, const char *name, struct vmj_error *err)
 {
-	auto_json struct json_object *o = json_object_new_object();
+	vmj_autojson struct json_object *o = json_object_new_object();
 	vmj_autofree char *uuid = NULL, *file = NULL;
 	const char *text;
 	int rc;

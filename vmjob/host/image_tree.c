@@ -13,12 +13,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 #include "vmjob/host/qcow2.h"
-
-static inline void json_putp(struct json_object **o)
-{
-	json_object_put(*o);
-}
-#define auto_json VMJ_CLEANUP(json_putp)
+#include "vmjob/model/json.h"
 
 const char *vmj_image_owner_dir(uid_t uid, bool public_, char buf[IMAGE_OWNER_MAX])
 {
@@ -126,7 +121,7 @@ int vmj_image_latest(int image_dir, uint32_t *ret, struct vmj_error *err)
 
 static int load_meta(int dir, const char *name, struct vmj_image *img, struct vmj_error *err)
 {
-	auto_json struct json_object *o = NULL;
+	vmj_autojson struct json_object *o = NULL;
 	struct json_object *sha = NULL, *when = NULL, *version = NULL;
 	vmj_autofree char *text = NULL;
 	int rc;

@@ -15,12 +15,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 #include "vmjob/host/fat.h"
-
-static inline void json_putp(struct json_object **o)
-{
-	json_object_put(*o);
-}
-#define auto_json VMJ_CLEANUP(json_putp)
+#include "vmjob/model/json.h"
 
 static void add_text(struct json_object *o, const char *key, const char *text)
 {
@@ -138,7 +133,8 @@ int vmj_seed_write(const struct vmj_config *c, const struct vmj_guest *guest, co
 		   struct vmj_error *err)
 {
 	static const char user[] = "#cloud-config\n{}\n";
-	auto_json struct json_object *meta = meta_data(guest), *network = network_config(c, guest);
+	vmj_autojson struct json_object *meta = meta_data(guest),
+					*network = network_config(c, guest);
 	const struct vmj_fat_file files[] = {
 		file_of("meta-data", meta),
 		file_of("network-config", network),

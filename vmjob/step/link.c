@@ -9,6 +9,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 #include "vmjob/step/link.h"
+#include "vmjob/model/json.h"
 #include "vmjob/wire/client.h"
 
 #define RETRY_US 200000
@@ -29,8 +30,6 @@ static const char *const op_names[VMJ_LINK_OP_COUNT_] = {
 	[VMJ_LINK_RUN] = "run",       [VMJ_LINK_SHOW] = "show", [VMJ_LINK_SUSPEND] = "suspend",
 	[VMJ_LINK_RESUME] = "resume", [VMJ_LINK_STOP] = "stop",
 };
-
-VMJ_DEFINE_CLEANUP(struct json_object *, json_object_put);
 
 static void disconnect(struct vmj_link *l)
 {
@@ -63,7 +62,7 @@ static void lose(struct vmj_link *l, const struct vmj_error *err)
 
 static int send_op(struct vmj_link *l, enum vmj_link_op op, struct vmj_error *err)
 {
-	VMJ_CLEANUP(json_object_putp) struct json_object *o = json_object_new_object();
+	vmj_autojson struct json_object *o = json_object_new_object();
 
 	if (!o)
 		return vmj_fail(err, ENOMEM, "out of memory");
@@ -125,7 +124,7 @@ static void take_frame(struct vmj_link *l, struct json_object *frame)
 static int receive(struct vmj_link *l, struct vmj_error *err)
 {
 	while (l->client) {
-		VMJ_CLEANUP(json_object_putp) struct json_object *frame = NULL;
+		vmj_autojson struct json_object *frame = NULL;
 		vmj_autofree void *data = NULL;
 		size_t len = 0;
 		int r = vmj_client_receive(l->client, 0, &frame, &data, &len, err);
