@@ -23,14 +23,9 @@ static const struct argp_option table[] = {
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	return vmj_common_parse(key, arg, state, state->input);
-}
-
 static const struct argp argp = {
 	.options = table,
-	.parser = parse,
+	.parser = vmj_common_parser,
 	.doc = "Lists your guests on all hosts, and those that wait for one.\v"
 	       "A host that does not answer is named on standard error, its guests are shown with "
 	       "the phase \"unknown\", and the exit code is 1.",

@@ -13,14 +13,9 @@ static const struct argp_option table[] = {
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	return vmj_common_parse(key, arg, state, state->input);
-}
-
 static const struct argp argp = {
 	.options = table,
-	.parser = parse,
+	.parser = vmj_common_parser,
 	.args_doc = "JOB",
 	.doc = "Resets the guest of a job, as its reset button would.\v"
 	       "Nothing is shut down in order, the disks stay, and the job goes on.",

@@ -18,14 +18,9 @@ static const struct argp_option table[] = {
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	return vmj_common_parse(key, arg, state, state->input);
-}
-
 static const struct argp argp = {
 	.options = table,
-	.parser = parse,
+	.parser = vmj_common_parser,
 	.args_doc = "JOB",
 	.doc = "Shows all that is known of the guest of a job; of a job on several hosts, of each "
 	       "guest.",

@@ -85,3 +85,8 @@ error_t vmj_common_parse(int key, char *arg, struct argp_state *state, struct vm
 		return ARGP_ERR_UNKNOWN;
 	}
 }
+
+error_t vmj_common_parser(int key, char *arg, struct argp_state *state)
+{
+	return vmj_common_parse(key, arg, state, state->input);
+}

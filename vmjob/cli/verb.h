@@ -64,6 +64,8 @@ struct vmj_common {
 	const char *hosts, *job; /* NULL: not given */
 };
 error_t vmj_common_parse(int key, char *arg, struct argp_state *state, struct vmj_common *c);
+/* The parser of a verb that has no other options; its input is a struct vmj_common. */
+error_t vmj_common_parser(int key, char *arg, struct argp_state *state);
 
 /* hidden: `vmjob --complete WORD...` prints what may follow, one a line */
 int vmj_complete(int argc, char **argv);
