@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The layout is that of vmjob/host/image.h: images/<uid or public>/<name>/<revision>/. */
+/* The layout is that of vmjob/storage/image.h: images/<uid or public>/<name>/<revision>/. */
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/qcow2.h"
 
 #define BACKING_OFFSET_AT 8 /* in the header, eight bytes */
 

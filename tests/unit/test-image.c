@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "vmjob/base/spawn.h"
-#include "vmjob/host/image.h"
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/image.h"
+#include "vmjob/storage/layout.h"
+#include "vmjob/storage/qcow2.h"
 #include "vmjob/model/request.h"
 
 #define OTHER_UID 54321
@@ -54,7 +55,7 @@ static int make_world(void **state)
 	d = at(*state, "d");
 	raw = at(*state, "raw");
 	q = at(*state, "q");
-	assert_done(vmj_domain_format(d, "test", &err), err);
+	assert_done(vmj_storage_format(d, "test", &err), err);
 	write_file(raw, "boot sector", 11);
 	assert_int_equal(truncate(raw, 8 << 20), 0);
 	RUN("qemu-img", "create", "-q", "-f", "qcow2", q, "8M");
@@ -92,9 +93,9 @@ static void test_domain_format(void **state)
 	struct vmj_error err = {.code = 0};
 	struct stat st;
 
-	assert_done(vmj_domain_check(d, &err), err);
-	assert_done(vmj_domain_format(d, "test", &err), err);
-	assert_refused(vmj_domain_format(d, "other", &err), err, EEXIST, "\"test\" already");
+	assert_done(vmj_storage_check(d, &err), err);
+	assert_done(vmj_storage_format(d, "test", &err), err);
+	assert_refused(vmj_storage_format(d, "other", &err), err, EEXIST, "\"test\" already");
 	assert_int_equal(stat(images, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 01777);
 }
@@ -104,9 +105,9 @@ static void test_domain_not_mounted(void **state)
 	vmj_autofree char *none = at(*state, "none");
 	struct vmj_error err = {.code = 0};
 
-	assert_refused(vmj_domain_check(*state, &err), err, ENOENT, "not mounted");
+	assert_refused(vmj_storage_check(*state, &err), err, ENOENT, "not mounted");
 	assert_int_equal(err.fault, VMJ_FAULT_HOST);
-	assert_refused(vmj_domain_check(none, &err), err, ENOENT, "cannot be opened");
+	assert_refused(vmj_storage_check(none, &err), err, ENOENT, "cannot be opened");
 }
 
 static void test_domain_of_the_future(void **state)
@@ -116,12 +117,12 @@ static void test_domain_of_the_future(void **state)
 	struct vmj_error err = {.code = 0};
 
 	write_file(mark, text, strlen(text));
-	assert_refused(vmj_domain_check(d, &err), err, EPROTO, "version 2");
+	assert_refused(vmj_storage_check(d, &err), err, EPROTO, "version 2");
 	write_file(mark, "{", 1);
-	assert_refused(vmj_domain_check(d, &err), err, EINVAL, "damaged");
+	assert_refused(vmj_storage_check(d, &err), err, EINVAL, "damaged");
 	text = "{\"format\":\"vmjob-domain\",\"version\":1,\"name\":null}";
 	write_file(mark, text, strlen(text));
-	assert_refused(vmj_domain_check(d, &err), err, EINVAL, "damaged");
+	assert_refused(vmj_storage_check(d, &err), err, EINVAL, "damaged");
 }
 
 static double last_fraction;

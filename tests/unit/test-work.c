@@ -36,7 +36,7 @@ static int touch(const char *file, struct vmj_error *err)
 	return vmj_file_write_atomic(-1, file, "x", 1, 0600, err);
 }
 
-static int fake_domain_check(const char *path, struct vmj_error *err)
+static int fake_storage_check(const char *path, struct vmj_error *err)
 {
 	return call("storage", err);
 }
@@ -179,7 +179,7 @@ static int fake_destroy(struct vmj_virt *v, uint32_t job, struct vmj_error *err)
 }
 
 static const struct vmj_adapters fakes = {
-	.domain_check = fake_domain_check,
+	.storage_check = fake_storage_check,
 	.image_find = fake_image_find,
 	.disk_overlay = fake_disk_overlay,
 	.disk_empty = fake_disk_empty,

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmjob/agent/adapters.h"
 
+#include "vmjob/storage/layout.h"
+
 const struct vmj_adapters vmj_adapters = {
-	.domain_check = vmj_domain_check,
+	.storage_check = vmj_storage_check,
 	.image_find = vmj_image_find,
 	.disk_overlay = vmj_disk_overlay,
 	.disk_empty = vmj_disk_empty,

@@ -6,14 +6,14 @@
 
 #include "vmjob/host/cgroup.h"
 #include "vmjob/host/domain.h"
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
 #include "vmjob/host/network.h"
 #include "vmjob/host/seed.h"
 #include "vmjob/host/topology.h"
 #include "vmjob/host/virt.h"
 
 struct vmj_adapters {
-	int (*domain_check)(const char *path, struct vmj_error *err);
+	int (*storage_check)(const char *path, struct vmj_error *err);
 	int (*image_find)(const char *path, const char *name, uint32_t revision, uid_t uid,
 			  gid_t gid, struct vmj_image *ret, struct vmj_error *err);
 	int (*disk_overlay)(const struct vmj_image *image, const char *file, uid_t uid, gid_t gid,

@@ -22,7 +22,8 @@
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/base/cleanup.h"
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
+#include "vmjob/storage/layout.h"
 #include "vmjob/host/topology.h"
 #include "vmjob/wire/frame.h"
 
@@ -267,7 +268,7 @@ static void host_work(void *arg)
 	struct host_task *t = arg;
 
 	if (t->storage.name[0])
-		t->r = vmj_domain_check(t->storage.path, &t->err);
+		t->r = vmj_storage_check(t->storage.path, &t->err);
 	else
 		t->r = vmj_virt_has_kvm(t->agent->virt, &t->kvm, &t->err);
 }

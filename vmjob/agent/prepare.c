@@ -69,7 +69,7 @@ static int image_step(void *ctx, struct vmj_error *err)
 				"vmjob.conf names no storage: add one, as in storage default { "
 				"path = \"/srv/vmjob\" }");
 	storage = w->config->storages[0].path;
-	r = w->adapters->domain_check(storage, err);
+	r = w->adapters->storage_check(storage, err);
 	if (r == 0)
 		r = w->adapters->image_find(storage, q->image, q->revision, w->guest.uid,
 					    w->guest.gid, &w->image, err);

@@ -12,7 +12,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/cli/slurm.h"
 #include "vmjob/cli/verb.h"
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
 #include "vmjob/model/config.h"
 #include "vmjob/model/request.h"
 

@@ -14,7 +14,8 @@
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
+#include "vmjob/storage/layout.h"
 #include "vmjob/model/config.h"
 #include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
@@ -157,7 +158,7 @@ static int run_init(const struct vmj_verb *verb, int argc, char **argv)
 			storage.name, storage.path, strerror(errno));
 		return VMJ_EXIT_FAILED;
 	}
-	if (vmj_domain_format(storage.path, storage.name, &err) < 0)
+	if (vmj_storage_format(storage.path, storage.name, &err) < 0)
 		return vmj_say_failed(&err);
 	return VMJ_EXIT_DONE;
 }

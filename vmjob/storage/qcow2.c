@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/qcow2.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmjob/host/qcow2_format.h"
+#include "vmjob/storage/qcow2_format.h"
 #include "vmjob/model/request.h"
 
 enum {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +12,8 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
-#include "vmjob/host/asuser.h"
-#include "vmjob/host/image_tree.h"
+#include "vmjob/storage/asuser.h"
+#include "vmjob/storage/image_tree.h"
 
 static int check_identity(uid_t uid, gid_t gid, struct vmj_asuser *a, struct vmj_error *err)
 {

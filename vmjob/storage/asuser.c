@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmjob/host/asuser.h"
+#include "vmjob/storage/asuser.h"
 
 #include <errno.h>
 #include <stdlib.h>

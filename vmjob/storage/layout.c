@@ -12,7 +12,8 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 #include "vmjob/base/spawn.h"
-#include "vmjob/host/image.h"
+#include "vmjob/base/parse.h"
+#include "vmjob/storage/layout.h"
 #include "vmjob/model/json.h"
 
 #define DOMAIN_FILE    "vmjob-domain.json"
@@ -89,7 +90,7 @@ static int check_answers(const char *path, struct vmj_error *err)
 	return 0; /* what else is wrong, the caller will see */
 }
 
-int vmj_domain_check(const char *path, struct vmj_error *err)
+int vmj_storage_check(const char *path, struct vmj_error *err)
 {
 	struct mark m;
 	int rc = check_answers(path, err);
@@ -149,7 +150,7 @@ static int write_mark(const char *path, const char *name, struct vmj_error *err)
 	return vmj_file_write_atomic(-1, file, text, strlen(text), 0644, err);
 }
 
-int vmj_domain_format(const char *path, const char *name, struct vmj_error *err)
+int vmj_storage_format(const char *path, const char *name, struct vmj_error *err)
 {
 	struct mark m;
 	int rc;

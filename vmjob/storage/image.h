@@ -16,8 +16,8 @@
  * no daemon stands between, and the file system's permissions decide who reads. NAME is looked up
  * in the user's own images first, then in public ones.
  */
-#ifndef VMJ_HOST_IMAGE_H
-#define VMJ_HOST_IMAGE_H
+#ifndef VMJ_STORAGE_IMAGE_H
+#define VMJ_STORAGE_IMAGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,11 +37,6 @@ struct vmj_image {
 	char sha256[65];
 	char path[512]; /* of disk.qcow2 */
 };
-
-/* Make PATH a domain called `name` (root). Idempotent; a domain of another name is refused. */
-int vmj_domain_format(const char *path, const char *name, struct vmj_error *err);
-/* Mounted, answering within 15 s, a domain, version known: else the host's fault. */
-int vmj_domain_check(const char *path, struct vmj_error *err);
 
 /* revision 0: the latest. ENOENT and EACCES are the user's fault. Opens the file with the user's
  * rights (fsuid) when called as root. */

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Inside a directory domain (image.h has the layout): shared by image.c and image_import.c, for
  * nobody else. */
-#ifndef VMJ_HOST_IMAGE_TREE_H
-#define VMJ_HOST_IMAGE_TREE_H
+#ifndef VMJ_STORAGE_IMAGE_TREE_H
+#define VMJ_STORAGE_IMAGE_TREE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "vmjob/base/error.h"
-#include "vmjob/host/image.h"
+#include "vmjob/storage/image.h"
 
 #define IMAGE_DISK      "disk.qcow2"
 #define IMAGE_META      "image.json"

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
-#include "vmjob/host/image.h"
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/image.h"
+#include "vmjob/storage/qcow2.h"
 
 static int write_disk(int fd, uint64_t bytes, const char *backing, uid_t uid, gid_t gid,
 		      struct vmj_error *err)

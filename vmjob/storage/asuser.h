@@ -4,8 +4,8 @@
  * user's file system identity (fsuid, fsgid, no supplementary groups, hence no capabilities over
  * files), just as QEMU will have it.
  */
-#ifndef VMJ_HOST_ASUSER_H
-#define VMJ_HOST_ASUSER_H
+#ifndef VMJ_STORAGE_ASUSER_H
+#define VMJ_STORAGE_ASUSER_H
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The header of a qcow2 file as on disk, big-endian: for qcow2*.c. */
-#ifndef VMJ_HOST_QCOW2_FORMAT_H
-#define VMJ_HOST_QCOW2_FORMAT_H
+#ifndef VMJ_STORAGE_QCOW2_FORMAT_H
+#define VMJ_STORAGE_QCOW2_FORMAT_H
 
 #include <stdint.h>
 

@@ -24,8 +24,9 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 #include "vmjob/base/spawn.h"
-#include "vmjob/host/image_tree.h"
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/image_tree.h"
+#include "vmjob/storage/layout.h"
+#include "vmjob/storage/qcow2.h"
 
 #define IMPORT_TIMEOUT_MS (24 * 3600 * 1000)
 #define RENAME_TRIES      1000
@@ -334,7 +335,7 @@ static int check_arguments(const struct import *im, struct vmj_error *err)
 		return vmj_fail_user(err, EPERM, "only root may import public images");
 	if (sodium_init() < 0)
 		return vmj_fail(err, EIO, "libsodium cannot start");
-	return vmj_domain_check(im->path, err);
+	return vmj_storage_check(im->path, err);
 }
 
 int vmj_image_import(const char *path, const char *name, const char *file, bool public_,

@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmjob/host/qcow2.h"
-#include "vmjob/host/qcow2_format.h"
+#include "vmjob/storage/qcow2.h"
+#include "vmjob/storage/qcow2_format.h"
 #include "vmjob/model/request.h"
 
 #define CLUSTER_BITS   16

@@ -2,8 +2,8 @@
 /* What must be known of an image file before any program opens it as a disk (QEMU's
  * docs/interop/qcow2.txt): an image may point at other files, which QEMU and qemu-img would open.
  */
-#ifndef VMJ_HOST_QCOW2_H
-#define VMJ_HOST_QCOW2_H
+#ifndef VMJ_STORAGE_QCOW2_H
+#define VMJ_STORAGE_QCOW2_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmjob/host/image_tree.h"
+#include "vmjob/storage/image_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
-#include "vmjob/host/qcow2.h"
+#include "vmjob/storage/qcow2.h"
 #include "vmjob/model/json.h"
 
 const char *vmj_image_owner_dir(uid_t uid, bool public_, char buf[IMAGE_OWNER_MAX])
