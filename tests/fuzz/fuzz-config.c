@@ -19,7 +19,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(strncmp(err.text, "fuzz.conf:", 10) == 0);
 		return 0;
 	}
-	must(c->n_storages >= 1 && c->storages[0].path[0] == '/');
+	must(c->n_storages >= 1);
+	for (unsigned int i = 0; i < c->n_storages; i++) {
+		const struct vmj_storage_config *s = &c->storages[i];
+
+		must(s->path[0] == '/' && s->kind < VMJ_STORAGE_COUNT_ && s->renew_s >= 1);
+		must(s->critical <= s->low && s->low < 100);
+		must(!s->limit_mib || s->quota_mib <= s->limit_mib);
+	}
 	must(c->default_memory_mib <= c->max_memory_mib);
 	must(c->operators && c->operators[0]);
 	must(!*c->default_network || vmj_config_network(c, c->default_network));

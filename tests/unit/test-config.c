@@ -16,7 +16,8 @@ VMJ_DEFINE_CLEANUP(struct vmj_config *, vmj_config_free);
 #define STORAGE "storage default { path = \"/srv/vmjob\" }\n"
 
 static const char example[] = STORAGE
-	"storage fast { path = /mnt/fast }\n"
+	"storage fast { path = /mnt/fast  kind = dir  quota = 500G  limit = 20T\n"
+	"  low = 15  critical = 5  renew = 5s  self_stop = yes }\n"
 	"scratch = \"/scratch/vmjob\"\n"
 	"network lan { kind = bridge  bridge = \"br0\"  subnet = \"10.77.0.0/16\"\n"
 	"  pool = \"10.77.128.1-10.77.255.254\"  gateway = \"10.77.0.1\"  filter = no\n"
@@ -65,6 +66,51 @@ static void all_is_read(void **state)
 	assert_string_equal(c->operators[0], "carol");
 	assert_string_equal(c->operators[1], "@ops");
 	assert_null(c->operators[2]);
+}
+
+static void storages_are_read(void **state)
+{
+	const struct vmj_storage_config *s, *first;
+	autoconfig c = NULL;
+	struct vmj_error err;
+
+	assert_done(vmj_config_parse(example, "x.conf", &c, &err), err);
+	assert_done(vmj_config_storage(c, "fast", &s, &err), err);
+	assert_int_equal(s->kind, VMJ_STORAGE_DIR);
+	assert_string_equal(vmj_storage_kind_name(s->kind), "dir");
+	assert_int_equal(s->quota_mib, 500 * 1024);
+	assert_int_equal(s->limit_mib, 20 * 1024 * 1024);
+	assert_int_equal(s->low, 15);
+	assert_int_equal(s->critical, 5);
+	assert_int_equal(s->renew_s, 5);
+	assert_true(s->self_stop);
+	assert_done(vmj_config_storage(c, NULL, &first, &err), err);
+	assert_string_equal(first->name, "default");
+	assert_user_refused(vmj_config_storage(c, "slow", &s, &err), err, ENOENT,
+			    "\"slow\" does not exist: vmjob.conf has default, fast");
+}
+
+static void watermarks_have_defaults(void **state)
+{
+	static const struct {
+		const char *low;
+		uint32_t want_low, want_critical;
+	} cases[] = {{"", 10, 3}, {"low = 20", 20, 3}, {"low = 2", 2, 2}, {"low = 0", 0, 0}};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		autoconfig c = NULL;
+		struct vmj_error err;
+		char text[128];
+
+		snprintf(text, sizeof(text), "storage a { path = /a %s }\n", cases[i].low);
+		assert_done(vmj_config_parse(text, "x.conf", &c, &err), err);
+		assert_int_equal(c->storages[0].low, cases[i].want_low);
+		assert_int_equal(c->storages[0].critical, cases[i].want_critical);
+		assert_int_equal(c->storages[0].quota_mib, 0);
+		assert_int_equal(c->storages[0].limit_mib, 0);
+		assert_int_equal(c->storages[0].renew_s, 10);
+		assert_false(c->storages[0].self_stop);
+	}
 }
 
 static void networks_are_read(void **state)
@@ -185,6 +231,15 @@ static const struct {
 	{STORAGE "network a { kind = user }\nnetwork a { kind = user }\n", 3, "a"},
 	{STORAGE STORAGE, 2, "default"},
 	{"storage default { }\n", 1, "say where it is"},
+	{"storage a { path = /a kind = rbd }\n", 1, "\"rbd\" is wrong: give dir"},
+	{"storage a { path = /a quota = lots }\n", 1, "not a size"},
+	{"storage a { path = /a limit = 9999999T }\n", 1, "out of bounds"},
+	{"storage a { path = /a quota = 2G limit = 1G }\n", 1, "above the limit of all"},
+	{"storage a { path = /a low = 91 }\n", 1, "from 0 to 90"},
+	{"storage a { path = /a low = 5 critical = 6 }\n", 1, "critical (6 %) is above low (5 %)"},
+	{"storage a { path = /a renew = 0s }\n", 1, "at least 1s"},
+	{"storage a { path = /a renew = 2m }\n", 1, "too long"},
+	{"storage a { path = /a self_stop = perhaps }\n", 1, "yes or no"},
 	{STORAGE "limits { memory = 1G\n", 4, "ends within limits"},
 	{STORAGE "limits memory\n", 2, "missing opening brace"},
 	{STORAGE "}\n", 2, "unexpected closing brace"},
@@ -343,6 +398,8 @@ int main(void)
 #define dir_test(f) cmocka_unit_test_setup_teardown(f, unit_make_dir, unit_remove_dir)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_is_read),
+		cmocka_unit_test(storages_are_read),
+		cmocka_unit_test(watermarks_have_defaults),
 		cmocka_unit_test(networks_are_read),
 		cmocka_unit_test(the_least_has_defaults),
 		cmocka_unit_test(each_mistake_has_its_line),

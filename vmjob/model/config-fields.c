@@ -15,6 +15,10 @@
 #define PREFIX_MIN 8
 #define PREFIX_MAX 30
 
+#define PERCENT_MAX      90 /* of watermarks */
+#define CRITICAL_DEFAULT 3
+#define CRITICAL_UNSAID  UINT32_MAX
+
 static const char *const kind_names[] = {
 	[VMJ_NET_BRIDGE] = "bridge",
 	[VMJ_NET_NAT] = "nat",
@@ -22,9 +26,20 @@ static const char *const kind_names[] = {
 };
 static_assert(sizeof(kind_names) / sizeof(kind_names[0]) == VMJ_NET_COUNT_, "a name for each");
 
+static const char *const storage_kind_names[] = {
+	[VMJ_STORAGE_DIR] = "dir",
+};
+static_assert(sizeof(storage_kind_names) / sizeof(storage_kind_names[0]) == VMJ_STORAGE_COUNT_,
+	      "a name for each");
+
 const char *vmj_net_kind_name(enum vmj_net_kind kind)
 {
 	return (unsigned int)kind < VMJ_NET_COUNT_ ? kind_names[kind] : "?";
+}
+
+const char *vmj_storage_kind_name(enum vmj_storage_kind kind)
+{
+	return (unsigned int)kind < VMJ_STORAGE_COUNT_ ? storage_kind_names[kind] : "?";
 }
 
 static int fail_word(const char *what, const char *text, const char *want, struct vmj_error *err)
@@ -132,6 +147,18 @@ static int read_kind(const struct vmj_field *f, void *at, const char *what, cons
 		}
 	}
 	return fail_word(what, text, "bridge, nat or user", err);
+}
+
+static int read_storage_kind(const struct vmj_field *f, void *at, const char *what,
+			     const char *text, struct vmj_error *err)
+{
+	for (int i = 0; i < VMJ_STORAGE_COUNT_; i++) {
+		if (strcmp(text, storage_kind_names[i]) == 0) {
+			*(enum vmj_storage_kind *)at = i;
+			return 0;
+		}
+	}
+	return fail_word(what, text, "dir, the one kind that this version knows", err);
 }
 
 static int read_script(const struct vmj_field *f, void *at, const char *what, const char *text,
@@ -353,19 +380,47 @@ int vmj_net_config_finish(struct vmj_net_config *n, struct vmj_error *err)
 	return finish_addresses(n, err);
 }
 
-int vmj_storage_config_finish(const struct vmj_storage_config *s, struct vmj_error *err)
+void vmj_storage_config_defaults(struct vmj_storage_config *s)
 {
-	if (*s->path)
-		return 0;
-	return vmj_fail(err, EINVAL, "storage %s: say where it is: path = \"/DIRECTORY\"", s->name);
+	s->kind = VMJ_STORAGE_DIR;
+	s->low = 10;
+	s->critical = CRITICAL_UNSAID;
+	s->renew_s = 10;
+}
+
+int vmj_storage_config_finish(struct vmj_storage_config *s, struct vmj_error *err)
+{
+	if (!*s->path)
+		return vmj_fail(err, EINVAL, "storage %s: say where it is: path = \"/DIRECTORY\"",
+				s->name);
+	if (s->critical == CRITICAL_UNSAID)
+		s->critical = s->low < CRITICAL_DEFAULT ? s->low : CRITICAL_DEFAULT;
+	if (s->critical > s->low)
+		return vmj_fail(err, EINVAL,
+				"storage %s: critical (%u %%) is above low (%u %%): change either",
+				s->name, s->critical, s->low);
+	if (s->limit_mib && s->quota_mib > s->limit_mib)
+		return vmj_fail(err, EINVAL,
+				"storage %s: the quota of one user is above the limit of all: "
+				"change either",
+				s->name);
+	return 0;
 }
 
 /* clang-format off */
 #define AT(member)      .offset = offsetof(struct vmj_config, member)
 #define NET_AT(member)  .offset = offsetof(struct vmj_net_config, member)
+#define STORAGE_AT(member) .offset = offsetof(struct vmj_storage_config, member)
 const struct vmj_field vmj_config_fields[] = {
 	{"", "scratch", read_path, AT(scratch)},
-	{"storage", "path", read_path, .offset = offsetof(struct vmj_storage_config, path)},
+	{"storage", "path", read_path, STORAGE_AT(path)},
+	{"storage", "kind", read_storage_kind, STORAGE_AT(kind)},
+	{"storage", "quota", read_size, STORAGE_AT(quota_mib), 0, VMJ_STORAGE_MIB_MAX},
+	{"storage", "limit", read_size, STORAGE_AT(limit_mib), 0, VMJ_STORAGE_MIB_MAX},
+	{"storage", "low", read_u32, STORAGE_AT(low), 0, PERCENT_MAX},
+	{"storage", "critical", read_u32, STORAGE_AT(critical), 0, PERCENT_MAX},
+	{"storage", "renew", read_time, STORAGE_AT(renew_s), 1, VMJ_STORAGE_RENEW_MAX},
+	{"storage", "self_stop", read_bool, STORAGE_AT(self_stop)},
 	{"network", "kind", read_kind, NET_AT(kind)},
 	{"network", "bridge", read_interface, NET_AT(bridge)},
 	{"network", "subnet", read_subnet, .offset = 0},

@@ -21,8 +21,10 @@ struct vmj_field {
 };
 extern const struct vmj_field vmj_config_fields[]; /* ends with key == NULL */
 
+/* What a storage has that says nothing else. */
+void vmj_storage_config_defaults(struct vmj_storage_config *s);
 /* What must hold within one section, and what it leaves out. */
 int vmj_net_config_finish(struct vmj_net_config *n, struct vmj_error *err);
-int vmj_storage_config_finish(const struct vmj_storage_config *s, struct vmj_error *err);
+int vmj_storage_config_finish(struct vmj_storage_config *s, struct vmj_error *err);
 
 #endif

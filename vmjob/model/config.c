@@ -128,6 +128,7 @@ static int get_storage(const char *name, void **ret, struct vmj_error *err)
 			  err);
 	if (rc < 0)
 		return rc;
+	vmj_storage_config_defaults(&c->storages[c->n_storages]);
 	strcpy(c->storages[c->n_storages].name, name);
 	*ret = &c->storages[c->n_storages++];
 	return 0;
@@ -401,4 +402,23 @@ void vmj_config_free(struct vmj_config *c)
 const struct vmj_net_config *vmj_config_network(const struct vmj_config *c, const char *name)
 {
 	return find_network((struct vmj_config *)c, name);
+}
+
+int vmj_config_storage(const struct vmj_config *c, const char *name,
+		       const struct vmj_storage_config **ret, struct vmj_error *err)
+{
+	char known[128] = "", quoted[VMJ_NAME_MAX + 1];
+
+	for (unsigned int i = 0; i < c->n_storages; i++) {
+		size_t at = strlen(known);
+
+		if (!name || strcmp(c->storages[i].name, name) == 0) {
+			*ret = &c->storages[i];
+			return 0;
+		}
+		snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "",
+			 c->storages[i].name);
+	}
+	return vmj_fail_user(err, ENOENT, "storage \"%s\" does not exist: vmjob.conf has %s",
+			     vmj_quote(name ? name : "", quoted, sizeof(quoted)), known);
 }

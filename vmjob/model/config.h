@@ -3,7 +3,15 @@
  * vmjob.conf, read with libconfuse. One file for all parts; each takes what it needs. Immutable
  * once loaded: a reload makes a new one. Errors name file and line; unknown keys are refused.
  *
- *	storage default { path = "/srv/vmjob" }
+ *	storage default {
+ *		path = "/srv/vmjob"
+ *		kind = dir
+ *		quota = 500G		# what one user may have written; 0: no bound
+ *		limit = 20T		# what all of vmjob may have written; 0: no bound
+ *		low = 10  critical = 3	# percent of the file system that is free
+ *		renew = 10s		# of the host's record, by each agent
+ *		self_stop = no		# a host that cannot renew in time stops its guests itself
+ *	}
  *	scratch = "/var/lib/vmjob"	# node-local: disks of ordinary guests, the agent's records
  *	network lan {
  *		kind = bridge		# bridge, nat or user
@@ -21,8 +29,8 @@
  *	overhead { fixed = 160M  per_mille = 8  per_vcpu = 4M }
  *	agent { port = 6829  log = info  operators = { "slurm" } }
  *
- * Only a storage is needed; the table in config-fields.c has every key with its bounds, and
- * vmj_config_parse() the defaults.
+ * Only a storage with its path is needed; the table in config-fields.c has every key with its
+ * bounds, and vmj_config_parse() the defaults.
  */
 #ifndef VMJ_MODEL_CONFIG_H
 #define VMJ_MODEL_CONFIG_H
@@ -41,6 +49,8 @@
 #define VMJ_CONFIG_ITEMS_MAX  64  /* storages, and networks */
 #define VMJ_CONFIG_WORDS_MAX  256 /* of one list */
 #define VMJ_CONFIG_GUESTS_MAX 10000
+#define VMJ_STORAGE_MIB_MAX   (1ull << 40) /* 1 EiB */
+#define VMJ_STORAGE_RENEW_MAX 60
 
 enum vmj_net_kind { VMJ_NET_BRIDGE, VMJ_NET_NAT, VMJ_NET_USER, VMJ_NET_COUNT_ };
 const char *vmj_net_kind_name(enum vmj_net_kind kind);
@@ -59,9 +69,20 @@ struct vmj_net_config {
 	char **users; /* NULL-terminated: user names and "@group"; NULL or empty: everybody */
 };
 
+/* dir: a directory of a file system that hosts share. Later: others, such as RBD or LVM. */
+enum vmj_storage_kind { VMJ_STORAGE_DIR, VMJ_STORAGE_COUNT_ };
+const char *vmj_storage_kind_name(enum vmj_storage_kind kind);
+
 struct vmj_storage_config {
 	char name[VMJ_NAME_MAX + 1];
 	char path[VMJ_CONFIG_PATH_MAX]; /* absolute */
+	enum vmj_storage_kind kind;
+	uint64_t quota_mib; /* bytes written by one user; 0: no bound */
+	uint64_t limit_mib; /* by all of vmjob; 0: no bound */
+	uint32_t low;       /* percent free: below it no new disk is promised; 0: never */
+	uint32_t critical;  /* percent free: below it operators hear of it again; at most low */
+	uint32_t renew_s;   /* how often an agent renews its host's record */
+	bool self_stop;     /* a host that cannot renew in time stops its lease-holding guests */
 };
 
 struct vmj_config {
@@ -98,6 +119,9 @@ void vmj_config_free(struct vmj_config *c); /* NULL allowed */
 
 const struct vmj_net_config *vmj_config_network(const struct vmj_config *c,
 						const char *name); /* NULL: none */
+/* NULL: the default, which is the first. ENOENT is the user's fault and names those that are. */
+int vmj_config_storage(const struct vmj_config *c, const char *name,
+		       const struct vmj_storage_config **ret, struct vmj_error *err);
 
 /* These look users and groups up (may block on name services: not on slurmctld's path). */
 /* May this user use the network? Root may. */
