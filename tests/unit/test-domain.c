@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vmjob/host/domain.h"
+#include "vmjob/host/domain_disk.h"
 
 struct world {
 	struct vmj_guest guest;
@@ -36,11 +37,29 @@ static int make_world(void **state)
 		.guest = &w->guest,
 		.shape = &w->shape,
 		.cpu = "host",
-		.disk = "/var/lib/vmjob/guests/42/disk.qcow2",
 		.console_log = "/var/lib/vmjob/guests/42/console.log",
 	};
 	*state = w;
 	return 0;
+}
+
+static struct vmj_guest_disk *add_disk(struct world *w, enum vmj_guest_disk_kind kind,
+				       const char *path, const char *base)
+{
+	struct vmj_guest_disk *d = &w->guest.disks[w->guest.n_disks];
+
+	*d = (struct vmj_guest_disk){.kind = kind};
+	snprintf(d->path, sizeof(d->path), "%s", path);
+	snprintf(d->base, sizeof(d->base), "%s", base);
+	snprintf(d->serial, sizeof(d->serial), "serial%u", w->guest.n_disks);
+	vmj_guest_disk_set_target(d, w->guest.n_disks++);
+	return d;
+}
+
+static void add_root(struct world *w)
+{
+	add_disk(w, VMJ_GUEST_DISK_OVERLAY, "/var/lib/vmjob/guests/42/disk.qcow2",
+		 w->guest.image_path);
 }
 
 static int free_world(void **state)
@@ -152,7 +171,11 @@ static void test_machine(void **state)
 
 static void test_label(void **state)
 {
-	CHECK(*state, {"/domain/seclabel/@type", "static"}, {"/domain/seclabel/@model", "dac"},
+	struct world *w = *state;
+
+	add_root(w);
+	w->spec.seed = "/d/seed.img";
+	CHECK(w, {"/domain/seclabel/@type", "static"}, {"/domain/seclabel/@model", "dac"},
 	      {"/domain/seclabel/@relabel", "yes"}, {"/domain/seclabel/label", "+2001:+2002"},
 	      {"count(//disk//source[not(seclabel/@relabel='no' and seclabel/@model='dac')])",
 	       "0"});
@@ -182,11 +205,13 @@ static void test_kvm(void **state)
 static void test_disks(void **state)
 {
 	struct world *w = *state;
-	const char *const extra[] = {"/d/disk1.qcow2", "/d/disk2.qcow2", NULL};
 
-	w->spec.extra_disks = extra;
+	add_root(w);
+	add_disk(w, VMJ_GUEST_DISK_EMPTY, "/d/disk1.qcow2", "");
+	add_disk(w, VMJ_GUEST_DISK_IMAGE, "/srv/tools/disk.qcow2", "")->readonly = true;
 	w->spec.seed = "/d/seed.img";
-	CHECK(w, {"count(//disk)", "4"}, {"//disk[1]/source/@file", w->spec.disk},
+	CHECK(w, {"count(//disk)", "4"},
+	      {"//disk[1]/source/@file", "/var/lib/vmjob/guests/42/disk.qcow2"},
 	      {"//disk[1]/driver/@type", "qcow2"}, {"//disk[1]/driver/@cache", "writeback"},
 	      {"//disk[1]/driver/@discard", "unmap"}, {"//disk[1]/target/@dev", "vda"},
 	      {"//disk[1]/boot/@order", "1"}, {"count(//boot)", "1"},
@@ -194,14 +219,88 @@ static void test_disks(void **state)
 	      {"//disk[1]/backingStore/format/@type", "qcow2"},
 	      {"count(//disk[1]/backingStore/backingStore/*)", "0"},
 	      {"count(//disk[1]/backingStore/backingStore)", "1"},
-	      {"//disk[2]/source/@file", "/d/disk1.qcow2"}, {"//disk[2]/serial", "vmjob-disk1"},
-	      {"//disk[3]/target/@dev", "vdc"}, {"count(//disk[2]/backingStore)", "1"},
-	      {"count(//disk[2]/backingStore/*)", "0"}, {"//disk[4]/source/@file", "/d/seed.img"},
-	      {"//disk[4]/driver/@type", "raw"}, {"count(//disk/readonly)", "1"},
-	      {"count(//disk[4]/readonly)", "1"});
-	w->spec.direct_io = true;
-	CHECK(w, {"//disk[1]/driver/@cache", "none"}, {"//disk[2]/driver/@cache", "none"},
+	      {"//disk[2]/source/@file", "/d/disk1.qcow2"}, {"//disk[2]/serial", "serial1"},
+	      {"//disk[2]/target/@dev", "vdb"}, {"count(//disk[2]/backingStore)", "1"},
+	      {"count(//disk[2]/backingStore/*)", "0"}, {"count(//disk[3]/driver/@discard)", "0"},
+	      {"count(//disk[3]/readonly)", "1"}, {"//disk[4]/source/@file", "/d/seed.img"},
+	      {"//disk[4]/driver/@type", "raw"}, {"//disk[4]/target/@dev", "vdz"},
+	      {"count(//disk/readonly)", "2"}, {"count(//disk[4]/readonly)", "1"});
+	w->spec.direct_io[0] = true;
+	CHECK(w, {"//disk[1]/driver/@cache", "none"}, {"//disk[2]/driver/@cache", "writeback"},
 	      {"//disk[4]/driver/@cache", "writeback"});
+}
+
+/* A guest whose disk is full, or whose storage is gone, waits. */
+static void test_disks_stop_on_errors(void **state)
+{
+	struct world *w = *state;
+
+	add_root(w);
+	add_disk(w, VMJ_GUEST_DISK_EMPTY, "/d/disk1.qcow2", "");
+	CHECK(w, {"count(//disk/driver[@error_policy='stop' and @rerror_policy='stop'])", "2"});
+}
+
+/* The deepest chain: top, the layers, an image elsewhere; each link is named, none relabelled. */
+static void test_chain(void **state)
+{
+	struct world *w = *state;
+	struct vmj_guest_disk *d =
+		add_disk(w, VMJ_GUEST_DISK_VOLUME, "/srv/vmjob/volumes/2001/data/layer-20.qcow2",
+			 "/srv/vmjob/images/public/a/1/disk.qcow2");
+	char expr[64], file[64];
+	xmlDocPtr doc;
+
+	for (; d->n_layers < VMJ_DISK_LAYERS_MAX; d->n_layers++)
+		snprintf(d->layers[d->n_layers], sizeof(d->layers[0]), "layer-%u.qcow2",
+			 19 - d->n_layers);
+	doc = make(w);
+	for (int i = 1; i <= VMJ_DISK_LAYERS_MAX; i++) {
+		snprintf(expr, sizeof(expr), "(//backingStore)[%d]/source/@file", i);
+		snprintf(file, sizeof(file), "/srv/vmjob/volumes/2001/data/layer-%d.qcow2", 20 - i);
+		assert_xpath(doc, expr, file);
+	}
+	assert_xpath(doc, "(//backingStore)[16]/source/@file",
+		     "/srv/vmjob/images/public/a/1/disk.qcow2");
+	assert_xpath(doc, "count(//backingStore)", "17");
+	assert_xpath(doc, "count((//backingStore)[17]/*)", "0");
+	assert_xpath(doc, "count(//disk//source[not(seclabel/@relabel='no')])", "0");
+	xmlFreeDoc(doc);
+}
+
+static void test_disk_alone(void **state)
+{
+	struct world *w = *state;
+	struct vmj_guest_disk *d =
+		add_disk(w, VMJ_GUEST_DISK_VOLUME, "/srv/v/2001/data/layer-2.qcow2", "");
+	struct vmj_error err = {.code = 0};
+	vmj_autofree char *xml = NULL;
+	xmlDocPtr doc;
+
+	d->n_layers = 1;
+	strcpy(d->layers[0], "base.qcow2");
+	vmj_guest_disk_set_target(d, 4);
+	assert_done(vmj_domain_disk_xml(d, true, &xml, &err), err);
+	doc = xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET);
+	assert_xpath(doc, "/disk/source/@file", "/srv/v/2001/data/layer-2.qcow2");
+	assert_xpath(doc, "/disk/backingStore/source/@file", "/srv/v/2001/data/base.qcow2");
+	assert_xpath(doc, "/disk/target/@dev", "vde");
+	assert_xpath(doc, "/disk/driver/@cache", "none");
+	assert_xpath(doc, "count(//boot)", "0");
+	xmlFreeDoc(doc);
+}
+
+/* As many places for disks as disks may come, beside what is plugged in from the start. */
+static void test_places_for_disks(void **state)
+{
+	struct world *w = *state;
+	const char *const ports = "count(//controller[@model='pcie-root-port'])";
+
+	CHECK(w, {ports, "8"});
+	add_root(w);
+	add_tap(w, "br0");
+	add_tap(w, NULL); /* has its place elsewhere */
+	w->spec.seed = "/d/seed.img";
+	CHECK(w, {ports, "11"}, {"(//controller[@model='pcie-root-port'])[11]/@index", "11"});
 }
 
 static void test_networks(void **state)
@@ -299,15 +398,14 @@ static void test_hostile_strings(void **state)
 {
 	static const char evil[] = "'\"/><evil a='&amp;]]>$(id)`id`;../\xc3\xa9<!--";
 	struct world *w = *state;
-	const char *const extra[] = {evil, NULL};
 	xmlDocPtr doc;
 
+	add_disk(w, VMJ_GUEST_DISK_OVERLAY, evil, evil);
+	add_disk(w, VMJ_GUEST_DISK_EMPTY, evil, "");
 	add_tap(w, evil);
 	snprintf(w->guest.ports[0].device, sizeof(w->guest.ports[0].device), "'/><evil");
 	snprintf(w->guest.user, sizeof(w->guest.user), "%s", evil);
-	snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s", evil);
-	w->spec.cpu = w->spec.disk = w->spec.seed = w->spec.console_log = evil;
-	w->spec.extra_disks = extra;
+	w->spec.cpu = w->spec.seed = w->spec.console_log = evil;
 	doc = make(w);
 	assert_xpath(doc, "count(//evil)", "0");
 	assert_xpath(doc, "count(//comment())", "0");
@@ -363,7 +461,6 @@ static xmlRelaxNGPtr load_schema(void)
 static void test_schema(void **state)
 {
 	struct world *w = *state;
-	const char *const extra[] = {"/d/disk1.qcow2", NULL};
 	xmlRelaxNGValidCtxtPtr v;
 	xmlRelaxNGPtr schema;
 	xmlDocPtr doc;
@@ -374,7 +471,8 @@ static void test_schema(void **state)
 	add_tap(w, "br0");
 	add_tap(w, NULL);
 	w->guest.request.watchdog = true;
-	w->spec.extra_disks = extra;
+	add_root(w);
+	add_disk(w, VMJ_GUEST_DISK_IMAGE, "/d/disk1.qcow2", "/d/x.qcow2")->readonly = true;
 	w->spec.seed = "/d/seed.img";
 	w->spec.cpu = "EPYC";
 	doc = make(w);
@@ -398,6 +496,10 @@ int main(void)
 		TEST(test_tcg),
 		TEST(test_kvm),
 		TEST(test_disks),
+		TEST(test_disks_stop_on_errors),
+		TEST(test_chain),
+		TEST(test_disk_alone),
+		TEST(test_places_for_disks),
 		TEST(test_networks),
 		TEST(test_watchdog),
 		TEST(test_numa),

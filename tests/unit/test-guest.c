@@ -6,6 +6,25 @@
 #include "vmjob/model/guest.h"
 #include "vmjob/model/json.h"
 
+static void random_disk(uint64_t *seed, struct vmj_guest_disk *d, unsigned int i)
+{
+	d->kind = (enum vmj_guest_disk_kind)below(seed, VMJ_GUEST_DISK_COUNT_);
+	if (d->kind == VMJ_GUEST_DISK_VOLUME) {
+		strcpy(d->storage, "default");
+		snprintf(d->volume, sizeof(d->volume), "data-%u", i);
+	}
+	snprintf(d->path, sizeof(d->path), "/srv/vmjob/volumes/1000/data-%u/layer-9.qcow2", i);
+	for (unsigned int n = (unsigned int)below(seed, VMJ_DISK_LAYERS_MAX + 1); n; n--)
+		snprintf(d->layers[d->n_layers++], sizeof(d->layers[0]), "layer-%u.qcow2", n);
+	if (below(seed, 2))
+		strcpy(d->base, "/srv/vmjob/images/1000/tiny/1/disk.qcow2");
+	d->readonly = below(seed, 2);
+	d->attached = below(seed, 2);
+	vmj_guest_disk_set_target(d, i);
+	snprintf(d->serial, sizeof(d->serial), "vmjob-disk%u", i);
+	d->epoch = (uint32_t)below(seed, UINT32_MAX);
+}
+
 static struct vmj_guest random_guest(uint64_t *seed)
 {
 	struct vmj_guest g = {
@@ -28,6 +47,9 @@ static struct vmj_guest random_guest(uint64_t *seed)
 		.n_ports = (unsigned int)below(seed, VMJ_NETS_MAX + 1),
 	};
 
+	g.n_disks = (unsigned int)below(seed, VMJ_GUEST_DISKS_MAX + 1);
+	for (unsigned int i = 0; i < g.n_disks; i++)
+		random_disk(seed, &g.disks[i], i);
 	for (unsigned int i = 0; i < g.n_ports; i++) {
 		struct vmj_port *p = &g.ports[i];
 
@@ -86,6 +108,91 @@ static char *record_with(const char *key, const char *value)
 	if (value)
 		json_object_object_add(o, key, json_tokener_parse(value));
 	return strdup(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+}
+
+/* What an agent of the version before wrote: its guests live on through the upgrade. */
+static void a_record_without_disks_is_read(void **state)
+{
+	vmj_autofree char *text = record_with("disks", NULL);
+	struct vmj_error err = {0};
+	struct vmj_guest g;
+
+	assert_done(parse(text, &g, &err), err);
+	assert_int_equal(g.n_disks, 0);
+}
+
+/* A disk's record with one member replaced. */
+static void assert_disk_refused(const char *key, const char *value)
+{
+	vmj_autojson struct json_object *disk = json_tokener_parse(
+		"{\"kind\":\"volume\",\"storage\":\"default\",\"volume\":\"data\",\"path\":"
+		"\"/v/top\",\"layers\":[\"base.qcow2\"],\"base\":\"\",\"readonly\":false,"
+		"\"attached\":false,\"target\":\"vdb\",\"serial\":\"data\",\"epoch\":1}");
+	vmj_autofree char *disks = NULL, *text = NULL;
+	char part[64];
+	struct vmj_error err = {0};
+	struct vmj_guest g;
+
+	json_object_object_del(disk, key);
+	if (value)
+		json_object_object_add(disk, key, json_tokener_parse(value));
+	assert_true(asprintf(&disks, "[%s]", json_object_to_json_string(disk)) > 0);
+	text = record_with("disks", disks);
+	snprintf(part, sizeof(part), "guest.disks[0].%s: ", key);
+	assert_true(parse(text, &g, &err) < 0);
+	if (!strstr(err.text, part))
+		fail_msg("\"%s\" does not contain \"%s\"", err.text, part);
+}
+
+static void bad_disks_are_refused(void **state)
+{
+	static const struct {
+		const char *key, *value;
+	} wrong[] = {
+		{"kind", "\"tape\""},
+		{"kind", "1"},
+		{"storage", "\"../x\""},
+		{"volume", "\"a/b\""},
+		{"volume", "\"\""},
+		{"path", "\"top\""},
+		{"layers", "[\"../base.qcow2\"]"},
+		{"layers", "[\"/etc/shadow\"]"},
+		{"layers", "[\".\"]"},
+		{"layers", "[\"\"]"},
+		{"layers", "[\"a\\u0000b\"]"},
+		{"layers", "[7]"},
+		{"layers", "[null]"},
+		{"layers", "\"base.qcow2\""},
+		{"layers", "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]"},
+		{"base", "\"x\""},
+		{"readonly", "0"},
+		{"target", "\"sda\""},
+		{"target", "\"vd\""},
+		{"target", "\"vdaa\""},
+		{"serial", "\"a-serial-of-21-letters\""},
+		{"epoch", "-1"},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		assert_disk_refused(wrong[i].key, wrong[i].value);
+		assert_disk_refused(wrong[i].key, NULL);
+	}
+	assert_disk_refused("colour", "1");
+}
+
+static void links_of_a_chain(void **state)
+{
+	struct vmj_guest_disk d = {.path = "/v/1000/data/layer-3.qcow2"};
+	char buf[VMJ_DISK_PATH_MAX];
+
+	assert_int_equal(vmj_guest_disk_links(&d), 1);
+	d.n_layers = 1;
+	strcpy(d.layers[0], "base.qcow2");
+	strcpy(d.base, "/images/x.qcow2");
+	assert_int_equal(vmj_guest_disk_links(&d), 3);
+	assert_string_equal(vmj_guest_disk_link(&d, 0, buf), "/v/1000/data/layer-3.qcow2");
+	assert_string_equal(vmj_guest_disk_link(&d, 1, buf), "/v/1000/data/base.qcow2");
+	assert_string_equal(vmj_guest_disk_link(&d, 2, buf), "/images/x.qcow2");
 }
 
 static void each_member_is_needed(void **state)
@@ -232,6 +339,9 @@ int main(void)
 		cmocka_unit_test(each_member_is_needed),
 		cmocka_unit_test(bad_members_are_refused),
 		cmocka_unit_test(bad_ports_are_refused),
+		cmocka_unit_test(a_record_without_disks_is_read),
+		cmocka_unit_test(bad_disks_are_refused),
+		cmocka_unit_test(links_of_a_chain),
 		cmocka_unit_test(exit_codes_are_as_documented),
 		cmocka_unit_test(names_are_read_back),
 		cmocka_unit_test(domain_names),

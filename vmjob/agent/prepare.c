@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "vmjob/agent/disks.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 
@@ -73,9 +73,10 @@ static int image_step(void *ctx, struct vmj_error *err)
 	if (r == 0)
 		r = w->adapters->image_find(storage, q->image, q->revision, w->guest.uid,
 					    w->guest.gid, &w->image, err);
-	if (r == 0)
-		snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s", w->image.path);
-	return r;
+	if (r < 0)
+		return r;
+	snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s", w->image.path);
+	return vmj_disks_plan(w, err);
 }
 
 static int ports_step(void *ctx, struct vmj_error *err)
@@ -95,30 +96,9 @@ static int ports_step(void *ctx, struct vmj_error *err)
 	return r < 0 ? r : write_record(w, VMJ_PHASE_PREPARING, err);
 }
 
-/* Disk 0 is the image's overlay, the others are the additional ones. The host is in the name, since
- * libvirt's leases are for paths, with one lockspace for all hosts: guests of one job on several
- * hosts would lock each other out. */
-static const char *disk_path(const struct vmj_work *w, unsigned int i, char *buf)
-{
-	char number[12] = "", name[96];
-
-	if (i)
-		snprintf(number, sizeof(number), "%u", i);
-	snprintf(name, sizeof(name), "disk%s.%s.qcow2", number, w->guest.host);
-	return file_path(w, name, buf);
-}
-
 static int disks_step(void *ctx, struct vmj_error *err)
 {
-	struct vmj_work *w = ctx;
-	const struct vmj_guest *g = &w->guest;
-	char path[VMJ_GUEST_PATH_MAX];
-	int r = w->adapters->disk_overlay(&w->image, disk_path(w, 0, path), g->uid, g->gid, err);
-
-	for (unsigned int i = 0; r == 0 && i < g->request.n_disks; i++)
-		r = w->adapters->disk_empty(disk_path(w, i + 1, path), g->request.disks[i].size_mib,
-					    g->uid, g->gid, err);
-	return r;
+	return vmj_disks_make(ctx, err);
 }
 
 static int seed_step(void *ctx, struct vmj_error *err)
@@ -154,20 +134,16 @@ static int guest_shape(const struct vmj_work *w, struct vmj_shape *ret, struct v
 
 /* The names of the guest's files and of its networks' bridges, as the XML wants them. */
 struct names {
-	char disk[VMJ_GUEST_PATH_MAX], seed[VMJ_GUEST_PATH_MAX], console[VMJ_GUEST_PATH_MAX];
-	char extra[VMJ_DISKS_MAX][VMJ_GUEST_PATH_MAX];
-	const char *extra_list[VMJ_DISKS_MAX + 1];
+	char seed[VMJ_GUEST_PATH_MAX], console[VMJ_GUEST_PATH_MAX];
 	char bridges[VMJ_NETS_MAX][16];
 };
 
 static void name_files(const struct vmj_work *w, struct names *n, struct vmj_domain_spec *spec)
 {
-	for (unsigned int i = 0; i < w->guest.request.n_disks; i++)
-		n->extra_list[i] = disk_path(w, i + 1, n->extra[i]);
-	spec->disk = disk_path(w, 0, n->disk);
+	for (unsigned int i = 0; i < w->guest.n_disks; i++)
+		spec->direct_io[i] = vmj_disks_direct(&w->guest.disks[i]);
 	spec->seed = file_path(w, SEED, n->seed);
 	spec->console_log = file_path(w, CONSOLE, n->console);
-	spec->extra_disks = n->extra_list;
 	for (unsigned int i = 0; i < w->guest.n_ports; i++) {
 		const struct vmj_net_config *net =
 			vmj_config_network(w->config, w->guest.ports[i].network);
@@ -194,7 +170,6 @@ static int domain_step(void *ctx, struct vmj_error *err)
 		return r;
 	spec.shape = &shape;
 	name_files(w, names, &spec);
-	spec.direct_io = vmj_disk_can_direct(spec.disk) && vmj_disk_can_direct(w->guest.image_path);
 	r = w->adapters->domain_xml(&spec, &xml, err);
 	return r < 0 ? r : w->adapters->virt_create_paused(w->virt, xml, &w->guest.pid, err);
 }
@@ -221,7 +196,7 @@ const struct vmj_step vmj_prepare_steps[] = {
 static void forget_making(struct vmj_guest *g)
 {
 	g->pid = 0;
-	g->n_ports = 0;
+	g->n_ports = g->n_disks = 0;
 	g->end = VMJ_END_NONE;
 	g->start_us = g->end_us = 0;
 	g->failure[0] = '\0';

@@ -16,7 +16,7 @@
 #include "vmjob/model/json.h"
 
 #define RECORD       "guest.json"
-#define RECORD_MAX   65536
+#define RECORD_MAX   262144
 #define RECORD_DEPTH 16
 
 int vmj_record_init(const char *scratch, char *ret_dir, struct vmj_error *err)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/host/domain_disk.h"
 #include "vmjob/host/xml.h"
 
 #define TB_CACHE_MIB                                                                \
@@ -17,6 +18,7 @@
 	    */
 #define BALLOON_PERIOD_S "10"
 #define USER_PORT_SLOT   0x10 /* libvirt, which does not know of these devices, fills up from 1 */
+#define HELPERS          4 /* what put_helpers() adds on PCI: virtio-serial, balloon, rng, watchdog */
 #define QEMU_XMLNS       "http://libvirt.org/schemas/domain/qemu/1.0"
 
 VMJ_DEFINE_CLEANUP(struct vmj_xml *, vmj_xml_free);
@@ -183,88 +185,29 @@ static void put_life(struct vmj_xml *x)
 	vmj_xml_close(x);
 }
 
-/* libvirt must not make a file the guest's: an image is somebody else's, a disk has its owner
- * already. */
-static void put_source(struct vmj_xml *x, const char *file)
+/* A device on PCI Express needs a port of its own, and one that is plugged in while the guest runs,
+ * a port that was there before. */
+static void put_ports(struct vmj_xml *x, const struct vmj_domain_spec *spec)
 {
-	vmj_xml_open(x, "source");
-	vmj_xml_attr(x, "file", "%s", file);
-	vmj_xml_empty(x, "seclabel", "model", "dac", "relabel", "no", NULL);
-	vmj_xml_close(x);
-}
+	const struct vmj_guest *g = spec->guest;
+	unsigned int n = HELPERS + g->n_disks + (spec->seed ? 1 : 0) + VMJ_ATTACHED_MAX;
+	char index[12];
 
-/* The whole chain is spelt out and ended, so that what a file claims as its backing is never
- * opened. */
-static void put_chain(struct vmj_xml *x, const char *backing)
-{
-	vmj_xml_open(x, "backingStore");
-	if (backing) {
-		vmj_xml_attr(x, "type", "file");
-		vmj_xml_empty(x, "format", "type", "qcow2", NULL);
-		put_source(x, backing);
-		vmj_xml_empty(x, "backingStore", NULL);
+	for (unsigned int i = 0; i < g->n_ports; i++)
+		n += spec->bridges[i] ? 1 : 0;
+	for (unsigned int i = 1; i <= n; i++) {
+		snprintf(index, sizeof(index), "%u", i);
+		vmj_xml_empty(x, "controller", "type", "pci", "index", index, "model",
+			      "pcie-root-port", NULL);
 	}
-	vmj_xml_close(x);
-}
-
-struct disk {
-	const char *file, *format, *backing, *serial;
-	unsigned int index; /* vda, vdb… */
-	bool read_only, direct_io;
-};
-
-static void put_disk(struct vmj_xml *x, const struct disk *d)
-{
-	vmj_xml_open(x, "disk");
-	vmj_xml_attr(x, "type", "file");
-	vmj_xml_attr(x, "device", "disk");
-	vmj_xml_open(x, "driver");
-	vmj_xml_attr(x, "name", "qemu");
-	vmj_xml_attr(x, "type", "%s", d->format);
-	vmj_xml_attr(x, "cache", "%s", d->direct_io ? "none" : "writeback");
-	if (!d->read_only)
-		vmj_xml_attr(x, "discard", "unmap");
-	vmj_xml_close(x);
-	put_source(x, d->file);
-	put_chain(x, d->backing);
-	vmj_xml_open(x, "target");
-	vmj_xml_attr(x, "dev", "vd%c", 'a' + d->index);
-	vmj_xml_attr(x, "bus", "virtio");
-	vmj_xml_close(x);
-	if (d->read_only)
-		vmj_xml_empty(x, "readonly", NULL);
-	vmj_xml_leaf(x, "serial", "%s", d->serial);
-	if (d->index == 0)
-		vmj_xml_empty(x, "boot", "order", "1", NULL);
-	vmj_xml_close(x);
 }
 
 static void put_disks(struct vmj_xml *x, const struct vmj_domain_spec *spec)
 {
-	struct disk d = {.file = spec->disk,
-			 .format = "qcow2",
-			 .backing = spec->guest->image_path,
-			 .serial = "vmjob-root",
-			 .direct_io = spec->direct_io};
-	char serial[24];
-
-	put_disk(x, &d);
-	d.backing = NULL;
-	for (unsigned int i = 0; spec->extra_disks && spec->extra_disks[i]; i++) {
-		snprintf(serial, sizeof(serial), "vmjob-disk%u", i + 1);
-		d.file = spec->extra_disks[i];
-		d.serial = serial;
-		d.index++;
-		put_disk(x, &d);
-	}
-	if (spec->seed) {
-		d = (struct disk){.file = spec->seed,
-				  .format = "raw",
-				  .serial = "vmjob-seed",
-				  .index = d.index + 1,
-				  .read_only = true};
-		put_disk(x, &d);
-	}
+	for (unsigned int i = 0; i < spec->guest->n_disks; i++)
+		vmj_domain_put_disk(x, &spec->guest->disks[i], spec->direct_io[i]);
+	if (spec->seed)
+		vmj_domain_put_seed(x, spec->seed);
 }
 
 static void put_taps(struct vmj_xml *x, const struct vmj_domain_spec *spec)
@@ -323,6 +266,7 @@ static void put_helpers(struct vmj_xml *x, const struct vmj_domain_spec *spec)
 static void put_devices(struct vmj_xml *x, const struct vmj_domain_spec *spec)
 {
 	vmj_xml_open(x, "devices");
+	put_ports(x, spec);
 	put_disks(x, spec);
 	put_taps(x, spec);
 	put_serial(x, spec->console_log);
@@ -415,6 +359,9 @@ static int check_spec(const struct vmj_domain_spec *spec, struct vmj_error *err)
 				     VMJ_DOMAIN_VCPUS_MAX, s->vcpus);
 	if (spec->guest->n_ports > VMJ_NETS_MAX)
 		return vmj_fail(err, EINVAL, "a guest can have at most %d ports", VMJ_NETS_MAX);
+	if (spec->guest->n_disks > VMJ_GUEST_DISKS_MAX)
+		return vmj_fail(err, EINVAL, "a guest can have at most %d disks",
+				VMJ_GUEST_DISKS_MAX);
 	return check_macs(spec->guest, err);
 }
 

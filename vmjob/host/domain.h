@@ -4,7 +4,7 @@
  * reaches XML unescaped, and what XML cannot hold (control characters, broken UTF-8) is refused.
  *
  * Room to grow: as many vCPUs again can be plugged in while it runs (not with NUMA cells), in
- * sockets of their own.
+ * sockets of their own, and VMJ_ATTACHED_MAX disks.
  */
 #ifndef VMJ_HOST_DOMAIN_H
 #define VMJ_HOST_DOMAIN_H
@@ -15,13 +15,12 @@
 #include "vmjob/model/guest.h"
 
 struct vmj_domain_spec {
-	const struct vmj_guest *guest;
+	const struct vmj_guest *guest; /* its disks and ports too */
 	const struct vmj_shape *shape;
-	bool kvm;         /* else TCG, with a bounded translation cache */
-	bool direct_io;   /* vmj_disk_can_direct() of all its files: cache none; else writeback */
-	const char *cpu;  /* "host", "max" or a model's name; never NULL */
-	const char *disk; /* root overlay (qcow2) over guest->image_path */
-	const char *const *extra_disks;    /* NULL-terminated */
+	bool kvm;        /* else TCG, with a bounded translation cache */
+	const char *cpu; /* "host", "max" or a model's name; never NULL */
+	/* For each disk, vmj_disk_can_direct() of all its files: cache none; else writeback. */
+	bool direct_io[VMJ_GUEST_DISKS_MAX];
 	const char *seed;                  /* FAT image labelled CIDATA, read-only; NULL: none */
 	const char *console_log;           /* written by virtlogd */
 	const char *bridges[VMJ_NETS_MAX]; /* for each port: bridge's name, or NULL for user-mode,

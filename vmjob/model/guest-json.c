@@ -47,6 +47,7 @@ struct json_object *vmj_guest_to_json(const struct vmj_guest *g)
 	vmj_json_put_i64(o, "start_us", g->start_us);
 	vmj_json_put_i64(o, "end_us", g->end_us);
 	json_object_object_add(o, "ports", ports_to_json(g));
+	json_object_object_add(o, "disks", vmj_guest_disks_to_json(g->disks, g->n_disks));
 	return o;
 }
 
@@ -146,6 +147,7 @@ int vmj_guest_from_json(struct json_object *o, struct vmj_guest *ret, struct vmj
 	life_from_json(&in, &g);
 	request_from_json(&in, &g);
 	ports_from_json(&in, &g);
+	vmj_guest_disks_from_json(&in, g.disks, &g.n_disks);
 	rc = vmj_json_close(&in);
 	if (rc == 0)
 		*ret = g;

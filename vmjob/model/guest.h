@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "vmjob/model/guest-disk.h"
 #include "vmjob/model/request.h"
 
 struct json_object;
@@ -85,6 +86,10 @@ struct vmj_guest {
 	int64_t end_us;
 	unsigned int n_ports;
 	struct vmj_port ports[VMJ_NETS_MAX];
+	/* Disk 0 is the root. None: of a guest that an earlier version made, which had an overlay
+	 * and empty disks only, and still runs. The seed is none of these. */
+	unsigned int n_disks;
+	struct vmj_guest_disk disks[VMJ_GUEST_DISKS_MAX];
 };
 
 struct json_object *vmj_guest_to_json(const struct vmj_guest *g); /* caller's */
