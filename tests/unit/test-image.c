@@ -154,7 +154,7 @@ static void test_import_raw(void **state)
 	assert_int_equal(img.virtual_mib, 8);
 	assert_true(img.time > 1600000000);
 	RUN("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", raw, img.path);
-	assert_done(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &found, &err), err);
+	assert_done(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &found, &err), err);
 	assert_memory_equal(&img, &found, sizeof(img));
 }
 
@@ -183,12 +183,12 @@ static void test_revisions(void **state)
 		import(state, i == 2 ? "q" : "raw", "tiny", &img);
 		assert_int_equal(img.revision, i);
 	}
-	assert_done(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &img, &err), err);
+	assert_done(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &img, &err), err);
 	assert_int_equal(img.revision, 3);
-	assert_done(vmj_image_find(d, "tiny", 2, geteuid(), getegid(), &img, &err), err);
+	assert_done(vmj_image_find(d, NULL, "tiny", 2, geteuid(), getegid(), &img, &err), err);
 	assert_int_equal(img.revision, 2);
-	assert_user_refused(vmj_image_find(d, "tiny", 4, geteuid(), getegid(), &img, &err), err,
-			    ENOENT, "revision 4");
+	assert_user_refused(vmj_image_find(d, NULL, "tiny", 4, geteuid(), getegid(), &img, &err),
+			    err, ENOENT, "revision 4");
 	assert_done(vmj_image_remove(d, "tiny", 2, false, &err), err);
 	assert_user_refused(vmj_image_remove(d, "tiny", 2, false, &err), err, ENOENT, "revision 2");
 	assert_done(vmj_image_list(d, geteuid(), &list, &n, &err), err);
@@ -197,8 +197,8 @@ static void test_revisions(void **state)
 	assert_int_equal(list[1].revision, 3);
 	free(list);
 	assert_done(vmj_image_remove(d, "tiny", 0, false, &err), err);
-	assert_user_refused(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &img, &err), err,
-			    ENOENT, "does not exist");
+	assert_user_refused(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &img, &err),
+			    err, ENOENT, "does not exist");
 }
 
 /* Several processes import the same name at once: each gets a revision of its own. */
@@ -354,7 +354,7 @@ static void test_refuses_bad_names(void **state)
 
 		assert_true(vmj_image_import(d, names[i], q, false, NULL, NULL, &img, &err) < 0);
 		assert_int_equal(err.fault, VMJ_FAULT_USER);
-		assert_true(vmj_image_find(d, names[i], 0, 0, 0, &img, &err) < 0);
+		assert_true(vmj_image_find(d, NULL, names[i], 0, 0, 0, &img, &err) < 0);
 		assert_true(vmj_image_remove(d, names[i], 0, false, &err) < 0);
 	}
 }
@@ -389,15 +389,15 @@ static void test_disk_changed_after_import(void **state)
 	import(state, "q", "tiny", &img);
 	assert_int_equal(unlink(img.path), 0);
 	RUN("qemu-img", "create", "-q", "-f", "qcow2", "-b", q, "-F", "qcow2", img.path);
-	assert_user_refused(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &img, &err), err,
-			    EINVAL, "backing file");
+	assert_user_refused(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &img, &err),
+			    err, EINVAL, "backing file");
 	assert_int_equal(unlink(img.path), 0);
 	assert_int_equal(symlink(q, img.path), 0);
-	assert_user_refused(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &img, &err), err,
-			    EINVAL, "a link");
+	assert_user_refused(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &img, &err),
+			    err, EINVAL, "a link");
 	assert_int_equal(unlink(img.path), 0);
-	assert_user_refused(vmj_image_find(d, "tiny", 0, geteuid(), getegid(), &img, &err), err,
-			    ENOENT, "disk.qcow2 does not exist");
+	assert_user_refused(vmj_image_find(d, NULL, "tiny", 0, geteuid(), getegid(), &img, &err),
+			    err, ENOENT, "disk.qcow2 does not exist");
 }
 
 static void need_root(void)
@@ -434,12 +434,44 @@ static void test_users_are_apart(void **state)
 	need_root();
 	assert_int_equal(chmod(q, 0644), 0);
 	assert_int_equal(import_as_other(d, q, "mine"), 0);
-	assert_done(vmj_image_find(d, "mine", 0, OTHER_UID, OTHER_GID, &img, &err), err);
+	assert_done(vmj_image_find(d, NULL, "mine", 0, OTHER_UID, OTHER_GID, &img, &err), err);
 	assert_int_equal(img.owner, OTHER_UID);
-	assert_user_refused(vmj_image_find(d, "mine", 0, OTHER_UID + 1, OTHER_GID, &img, &err), err,
-			    ENOENT, "does not exist");
+	assert_user_refused(
+		vmj_image_find(d, NULL, "mine", 0, OTHER_UID + 1, OTHER_GID, &img, &err), err,
+		ENOENT, "does not exist");
 	/* The thread is root again. */
 	assert_int_equal(access(img.path, W_OK), 0);
+}
+
+/* OWNER/NAME: what that owner has let others read, and nothing more. */
+static void test_owner(void **state)
+{
+	vmj_autofree char *d = at(*state, "d"), *q = at(*state, "q"), *own = NULL;
+	struct vmj_error err = {.code = 0};
+	struct vmj_image img;
+	char owner[16];
+
+	need_root();
+	assert_int_equal(chmod(q, 0644), 0);
+	assert_int_equal(import_as_other(d, q, "mine"), 0);
+	snprintf(owner, sizeof(owner), "%u", OTHER_UID);
+	assert_true(asprintf(&own, "%s/images/%s", d, owner) > 0);
+	assert_done(vmj_image_find(d, owner, "mine", 0, OTHER_UID, OTHER_GID, &img, &err), err);
+	assert_user_refused(vmj_image_find(d, owner, "mine", 0, OTHER_UID + 1, 1, &img, &err), err,
+			    ENOENT, "not shared with you");
+	assert_int_equal(chmod(own, 0711), 0);
+	assert_done(vmj_image_find(d, owner, "mine", 0, OTHER_UID + 1, 1, &img, &err), err);
+	assert_int_equal(img.owner, OTHER_UID);
+	assert_user_refused(vmj_image_find(d, owner, "none", 0, OTHER_UID + 1, 1, &img, &err), err,
+			    ENOENT, "not shared with you");
+	assert_user_refused(vmj_image_find(d, "root", "mine", 0, OTHER_UID, 1, &img, &err), err,
+			    ENOENT, "root/mine");
+	assert_user_refused(vmj_image_find(d, "public", "mine", 0, OTHER_UID, 1, &img, &err), err,
+			    ENOENT, "public/mine");
+	assert_user_refused(vmj_image_find(d, "nobody-such", "mine", 0, 1, 1, &img, &err), err,
+			    ENOENT, "no such user");
+	assert_user_refused(vmj_image_find(d, "../public", "mine", 0, 1, 1, &img, &err), err,
+			    EINVAL, "owner");
 }
 
 static void test_public(void **state)
@@ -452,11 +484,11 @@ static void test_public(void **state)
 	need_root();
 	assert_done(vmj_image_import(d, "both", q, true, NULL, NULL, &img, &err), err);
 	assert_true(img.public_);
-	assert_done(vmj_image_find(d, "both", 0, OTHER_UID, OTHER_GID, &img, &err), err);
+	assert_done(vmj_image_find(d, NULL, "both", 0, OTHER_UID, OTHER_GID, &img, &err), err);
 	assert_true(img.public_);
 	assert_int_equal(chmod(raw, 0644), 0);
 	assert_int_equal(import_as_other(d, raw, "both"), 0);
-	assert_done(vmj_image_find(d, "both", 0, OTHER_UID, OTHER_GID, &img, &err), err);
+	assert_done(vmj_image_find(d, NULL, "both", 0, OTHER_UID, OTHER_GID, &img, &err), err);
 	assert_false(img.public_);
 	assert_done(vmj_image_list(d, OTHER_UID, &list, &n, &err), err);
 	assert_int_equal(n, 2);
@@ -474,8 +506,8 @@ static void test_unreadable_is_the_users_fault(void **state)
 	need_root();
 	assert_done(vmj_image_import(d, "secret", q, true, NULL, NULL, &img, &err), err);
 	assert_int_equal(chmod(img.path, 0600), 0);
-	assert_user_refused(vmj_image_find(d, "secret", 0, OTHER_UID, OTHER_GID, &img, &err), err,
-			    EACCES, "may not read");
+	assert_user_refused(vmj_image_find(d, NULL, "secret", 0, OTHER_UID, OTHER_GID, &img, &err),
+			    err, EACCES, "may not read");
 }
 
 /* Somebody made images/<uid of another> first, or a link there. */
@@ -494,8 +526,8 @@ static void test_squatters(void **state)
 	assert_int_equal(rmdir(own), 0);
 	assert_int_equal(symlink("0", own), 0);
 	assert_int_equal(WEXITSTATUS(import_as_other(d, q, "x")), EPERM);
-	assert_user_refused(vmj_image_find(d, "mine", 0, OTHER_UID, OTHER_GID, &img, &err), err,
-			    ENOENT, "does not exist");
+	assert_user_refused(vmj_image_find(d, NULL, "mine", 0, OTHER_UID, OTHER_GID, &img, &err),
+			    err, ENOENT, "does not exist");
 	assert_int_equal(unlink(own), 0);
 	assert_int_equal(mkdir(own, 0755), 0);
 	assert_int_equal(chown(own, OTHER_UID, OTHER_GID), 0);
@@ -627,6 +659,7 @@ int main(void)
 		TEST(test_leavings),
 		TEST(test_disk_changed_after_import),
 		TEST(test_users_are_apart),
+		TEST(test_owner),
 		TEST(test_public),
 		TEST(test_unreadable_is_the_users_fault),
 		TEST(test_squatters),

@@ -41,8 +41,8 @@ static int fake_storage_check(const char *path, struct vmj_error *err)
 	return call("storage", err);
 }
 
-static int fake_image_find(const char *path, const char *name, uint32_t revision, uid_t uid,
-			   gid_t gid, struct vmj_image *ret, struct vmj_error *err)
+static int fake_image_find(const char *path, const char *owner, const char *name, uint32_t revision,
+			   uid_t uid, gid_t gid, struct vmj_image *ret, struct vmj_error *err)
 {
 	snprintf(ret->path, sizeof(ret->path), "%s/images/%s", path, name);
 	return call("image", err);

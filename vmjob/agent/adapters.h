@@ -14,8 +14,8 @@
 
 struct vmj_adapters {
 	int (*storage_check)(const char *path, struct vmj_error *err);
-	int (*image_find)(const char *path, const char *name, uint32_t revision, uid_t uid,
-			  gid_t gid, struct vmj_image *ret, struct vmj_error *err);
+	int (*image_find)(const char *path, const char *owner, const char *name, uint32_t revision,
+			  uid_t uid, gid_t gid, struct vmj_image *ret, struct vmj_error *err);
 	int (*disk_overlay)(const struct vmj_image *image, const char *file, uid_t uid, gid_t gid,
 			    struct vmj_error *err);
 	int (*disk_empty)(const char *file, uint64_t size_mib, uid_t uid, gid_t gid,

@@ -71,7 +71,7 @@ static int image_step(void *ctx, struct vmj_error *err)
 	storage = w->config->storages[0].path;
 	r = w->adapters->storage_check(storage, err);
 	if (r == 0)
-		r = w->adapters->image_find(storage, q->image, q->revision, w->guest.uid,
+		r = w->adapters->image_find(storage, NULL, q->image, q->revision, w->guest.uid,
 					    w->guest.gid, &w->image, err);
 	if (r < 0)
 		return r;

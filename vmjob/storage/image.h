@@ -38,10 +38,12 @@ struct vmj_image {
 	char path[512]; /* of disk.qcow2 */
 };
 
-/* revision 0: the latest. ENOENT and EACCES are the user's fault. Opens the file with the user's
- * rights (fsuid) when called as root. */
-int vmj_image_find(const char *path, const char *name, uint32_t revision, uid_t uid, gid_t gid,
-		   struct vmj_image *ret, struct vmj_error *err);
+/* Whose image: "" or NULL: the user's own, else the public one; "public"; or another user's name or
+ * number, whose image must be shared with uid or gid. revision 0: the latest. ENOENT and EACCES are
+ * the user's fault. Opens the file with the user's rights (fsuid, fsgid, no other groups, as QEMU
+ * will) when called as root. */
+int vmj_image_find(const char *path, const char *owner, const char *name, uint32_t revision,
+		   uid_t uid, gid_t gid, struct vmj_image *ret, struct vmj_error *err);
 /* All that uid can see (own and public), with the caller's rights, sorted; what cannot be read is
  * left out. *ret: array, caller's; may be NULL where *ret_n is 0. */
 int vmj_image_list(const char *path, uid_t uid, struct vmj_image **ret, size_t *ret_n,

@@ -18,7 +18,7 @@
 const char *vmj_image_owner_dir(uid_t uid, bool public_, char buf[IMAGE_OWNER_MAX])
 {
 	if (public_)
-		snprintf(buf, IMAGE_OWNER_MAX, "public");
+		snprintf(buf, IMAGE_OWNER_MAX, IMAGE_PUBLIC);
 	else
 		snprintf(buf, IMAGE_OWNER_MAX, "%u", (unsigned int)uid);
 	return buf;
@@ -71,7 +71,7 @@ int vmj_image_owner_open(int images, uid_t uid, bool public_, bool *ret_squatted
 
 	*ret_squatted = false;
 	vmj_image_owner_dir(uid, public_, name);
-	fd = openat(images, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(images, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return -ENOENT;
 	if (fd < 0 && errno != ELOOP && errno != ENOTDIR && errno != EACCES)

@@ -15,6 +15,7 @@
 #define IMAGE_META      "image.json"
 #define IMAGE_TMP       ".tmp-"
 #define IMAGE_LOCK      "lock"
+#define IMAGE_PUBLIC    "public"
 #define IMAGE_LIST_MAX  10000 /* images that one user's directory may show */
 #define IMAGE_META_MAX  16384
 #define IMAGE_OWNER_MAX 16
@@ -25,8 +26,9 @@ const char *vmj_image_owner_dir(uid_t uid, bool public_, char buf[IMAGE_OWNER_MA
 /* PATH/images with the caller's rights; the host's fault if it cannot be opened. */
 int vmj_images_open(const char *path, struct vmj_error *err);
 
-/* images/<owner>: a descriptor; -ENOENT where it does not exist or is not a real directory of that
- * owner's alone (err untouched then, *ret_squatted tells). */
+/* images/<owner>: a descriptor to name what is in it by (O_PATH: others may pass, not list);
+ * -ENOENT where it does not exist or is not a real directory of that owner's alone (err untouched
+ * then, *ret_squatted tells). */
 int vmj_image_owner_open(int images, uid_t uid, bool public_, bool *ret_squatted,
 			 struct vmj_error *err);
 
