@@ -110,6 +110,24 @@ static void mode_is_exact(void **state)
 	assert_int_equal(st.st_mode & 07777, 0666);
 }
 
+static void a_file_is_replaced_whole(void **state)
+{
+	vmj_autoclose int dir = open_dir(state), old = -1;
+	vmj_autofree char *text = NULL;
+	struct vmj_error err;
+	char was[4] = "";
+
+	put(dir, "f", "old");
+	old = openat(dir, "f", O_RDONLY);
+	assert_done(vmj_file_replace(dir, "f", "newer", 5, 0600, &err), err);
+	assert_int_equal(read(old, was, 3), 3);
+	assert_string_equal(was, "old"); /* who reads it still has the old one */
+	assert_done(vmj_file_read(dir, "f", 9, &text, NULL, &err), err);
+	assert_string_equal(text, "newer");
+	assert_refused(vmj_file_replace(dir, "none/f", "x", 1, 0600, &err), err, ENOENT, "none/f");
+	assert_int_equal(entries(dir), 1);
+}
+
 static void a_failed_write_leaves_nothing(void **state)
 {
 	vmj_autoclose int dir = open_dir(state);
@@ -233,6 +251,7 @@ int main(void)
 		dir_test(a_longer_file_is_refused),
 		dir_test(what_is_no_file_is_not_read),
 		dir_test(mode_is_exact),
+		dir_test(a_file_is_replaced_whole),
 		dir_test(a_failed_write_leaves_nothing),
 		dir_test(a_link_is_replaced_not_followed),
 		dir_test(one_value_is_put),

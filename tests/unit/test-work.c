@@ -304,12 +304,32 @@ static const char *const prepare_calls[] = {"destroy", "storage", "image", "plan
 					    "filter",  "kvm",     "xml",   "create"};
 #define N_CALLS (sizeof(prepare_calls) / sizeof(prepare_calls[0]))
 
+/* A directory of the guest from before: it has to be cleared. */
+static void leave_something(const char *dir)
+{
+	char path[VMJ_GUEST_PATH_MAX];
+	struct vmj_error err;
+
+	assert_done(vmj_mkdir_p(vmj_record_path(dir, JOB, NULL, path), 0711, &err), err);
+}
+
+static void what_was_never_made_is_not_cleared(void **state)
+{
+	world.fail_at = "destroy";
+	world.fault = VMJ_FAULT_HOST;
+	prepare(*state);
+	world.fail_at = NULL;
+	release(*state);
+	assert_nothing_left(*state, "after the release");
+}
+
 static void a_failure_of_the_host_leaves_nothing(void **state)
 {
 	for (size_t i = 0; i < N_CALLS; i++) {
 		struct vmj_work w = work(*state);
 		struct vmj_error err;
 
+		leave_something(*state);
 		world.fail_at = prepare_calls[i];
 		world.fault = VMJ_FAULT_HOST;
 		assert_refused(vmj_work_prepare(&w, &err), err, EIO, prepare_calls[i]);
@@ -480,6 +500,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(prepared_and_released),
 		IN_WORLD(prepared_twice_is_prepared_once),
+		IN_WORLD(what_was_never_made_is_not_cleared),
 		IN_WORLD(a_failure_of_the_host_leaves_nothing),
 		IN_WORLD(a_failure_of_the_user_is_kept_for_the_step),
 		IN_WORLD(what_cannot_be_undone_is_on_record),

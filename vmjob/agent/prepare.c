@@ -25,7 +25,11 @@ static const char *file_path(const struct vmj_work *w, const char *file, char *b
 
 static int record_step(void *ctx, struct vmj_error *err)
 {
-	return write_record(ctx, VMJ_PHASE_PREPARING, err);
+	struct vmj_work *w = ctx;
+	char dir[VMJ_GUEST_PATH_MAX];
+
+	w->fresh = access(file_path(w, NULL, dir), F_OK) < 0 && errno == ENOENT;
+	return write_record(w, VMJ_PHASE_PREPARING, err);
 }
 
 static int record_undo(void *ctx, struct vmj_error *err)
@@ -50,11 +54,13 @@ static int remove_filter(void *ctx, struct vmj_error *err)
 	return w->adapters->ports_unfilter(&w->guest, err);
 }
 
+/* Whatever is made of a guest has a directory from before it was made until after it is gone. */
 static int clear_step(void *ctx, struct vmj_error *err)
 {
-	int r = destroy_domain(ctx, err);
+	struct vmj_work *w = ctx;
+	int r = w->fresh ? 0 : destroy_domain(w, err);
 
-	return r < 0 ? r : remove_filter(ctx, err);
+	return r < 0 || w->fresh ? r : remove_filter(w, err);
 }
 
 static int image_step(void *ctx, struct vmj_error *err)

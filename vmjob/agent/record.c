@@ -48,8 +48,8 @@ int vmj_record_write(const char *dir, const struct vmj_guest *g, struct vmj_erro
 	if (r < 0)
 		return r;
 	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-	return vmj_file_write_atomic(AT_FDCWD, vmj_record_path(dir, g->job, RECORD, path), text,
-				     strlen(text), 0600, err);
+	return vmj_file_replace(AT_FDCWD, vmj_record_path(dir, g->job, RECORD, path), text,
+				strlen(text), 0600, err);
 }
 
 int vmj_record_read(const char *dir, uint32_t job, struct vmj_guest *ret, struct vmj_error *err)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The records of a host's guests and the directories in which they and the node-local disks are:
- * SCRATCH/guests/<job>/guest.json. Blocking (fsync). */
+ * SCRATCH/guests/<job>/guest.json. Blocking.
+ *
+ * They tell an agent that was killed what runs. A crash of the host ends all guests, and a record
+ * from before it, or half of one, has nothing removed but their leavings: so nothing is synced,
+ * which on a busy disk would cost a guest's start more than all the rest. */
 #ifndef VMJ_AGENT_RECORD_H
 #define VMJ_AGENT_RECORD_H
 

@@ -22,6 +22,7 @@ struct vmj_work {
 	unsigned int leftovers;     /* out: undos that failed; the record is still there then */
 	bool gone;                  /* out of run: there was no domain any more */
 	struct vmj_image image;     /* within prepare */
+	bool fresh;                 /* within prepare: nothing was left of an earlier one */
 };
 
 /*

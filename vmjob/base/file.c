@@ -146,7 +146,8 @@ static int sync_parent(int dirfd, const char *path)
 	return 0;
 }
 
-static int write_new(int dirfd, const char *path, const char *data, size_t len, mode_t mode)
+static int write_new(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
+		     bool durable)
 {
 	vmj_autoclose int fd = -1;
 	int rc;
@@ -155,13 +156,13 @@ static int write_new(int dirfd, const char *path, const char *data, size_t len, 
 	if (fd < 0)
 		return -errno;
 	rc = vmj_write_full(fd, data, len);
-	if (rc == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+	if (rc == 0 && (fchmod(fd, mode) < 0 || (durable && fsync(fd) < 0)))
 		rc = -errno;
 	return rc;
 }
 
-int vmj_file_write_atomic(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
-			  struct vmj_error *err)
+static int replace(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
+		   bool durable, struct vmj_error *err)
 {
 	char tmp[PATH_MAX];
 	int rc;
@@ -170,7 +171,7 @@ int vmj_file_write_atomic(int dirfd, const char *path, const char *data, size_t 
 	if (rc < 0)
 		return vmj_fail(err, -rc, "cannot write %s: no name for a temporary file: %s", path,
 				vmj_strerror(rc));
-	rc = write_new(dirfd, tmp, data, len, mode);
+	rc = write_new(dirfd, tmp, data, len, mode, durable);
 	if (rc == 0 && renameat(dirfd, tmp, dirfd, path) < 0)
 		rc = -errno;
 	if (rc < 0) {
@@ -178,6 +179,22 @@ int vmj_file_write_atomic(int dirfd, const char *path, const char *data, size_t 
 			unlinkat(dirfd, tmp, 0);
 		return vmj_fail(err, -rc, "cannot write %s: %s", path, vmj_strerror(rc));
 	}
+	return 0;
+}
+
+int vmj_file_replace(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
+		     struct vmj_error *err)
+{
+	return replace(dirfd, path, data, len, mode, false, err);
+}
+
+int vmj_file_write_atomic(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
+			  struct vmj_error *err)
+{
+	int rc = replace(dirfd, path, data, len, mode, true, err);
+
+	if (rc < 0)
+		return rc;
 	rc = sync_parent(dirfd, path);
 	if (rc < 0)
 		return vmj_fail(err, -rc, "cannot sync the directory of %s: %s", path,

@@ -20,6 +20,11 @@ int vmj_file_read(int dirfd, const char *path, size_t max, char **ret, size_t *r
 int vmj_file_write_atomic(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
 			  struct vmj_error *err);
 
+/* The same without the two fsync: whole or not at all whatever happens to the process; after a
+ * crash of the host the file may be the old one, empty or missing. For what means nothing then. */
+int vmj_file_replace(int dirfd, const char *path, const char *data, size_t len, mode_t mode,
+		     struct vmj_error *err);
+
 /* Write one short value in one write(2), for /proc, /sys and cgroup files. */
 int vmj_file_put(const char *path, const char *value, struct vmj_error *err);
 
