@@ -5,12 +5,14 @@
  * Layout in a domain of version 2 (doc/storage.md). Root (the agent of any host that reaches the
  * domain) keeps directories and metadata; only what is in the layer files is the user's:
  *
- *   PATH/volumes/<uid>/                0711 root
- *   PATH/volumes/<uid>/<name>/         0711 root; appears by rename from ../.new-<name>-<random>
- * and goes by rename to ../.gone-<name>-<random> volume.json                    0600 root, replaced
- * atomically: the commit point of every change base.qcow2                     hard link of an
- * image's disk (a copy where link() cannot) layer-<n>.qcow2                the user's; 0600 the
- * writable top, 0400 a frozen one memory-<n>.save                of a snapshot
+ *	PATH/volumes/<uid>/		0711 root
+ *	PATH/volumes/<uid>/<name>/	0710 root, group <gid>: QEMU may pass, others may not
+ *	    volume.json			0600 root, replaced atomically: the commit point
+ *	    base.qcow2			hard link of an image's disk (a copy where link() cannot)
+ *	    layer-<n>.qcow2		the user's; 0600 the writable top, 0400 a frozen one
+ *	    memory-<n>.save		of a snapshot
+ *
+ * It appears by rename from <uid>/.new-<name>-<random> and goes by rename to .gone-<name>-<random>.
  *
  * Theory of operation. The layers are a tree: a layer's header names its parent by its bare name,
  * so directories of hard links (clones) keep right headers. Only the top is ever written to; a
@@ -37,6 +39,7 @@
 
 #include "vmjob/base/error.h"
 #include "vmjob/base/parse.h"
+#include "vmjob/storage/image.h"
 
 #define VMJ_LAYERS_MAX      64
 #define VMJ_SNAPSHOTS_MAX   32
@@ -161,5 +164,82 @@ const char *vmj_volume_path(const char *domain, const struct vmj_volume *v, cons
 /* The volume's directory, every part of the way root's and no link; for openat() and renameat().
  * The caller's to close; or as vmj_volume_read(). */
 int vmj_volume_open(const char *domain, uid_t uid, const char *name, struct vmj_error *err);
+
+/* fn for every volume of uid, or of all users; in no order. A result other than 0 ends it and is
+ * returned. What is damaged is counted in *ret_damaged (NULL allowed) and left out. Reads one small
+ * file a volume. A user without volumes, and one who is unknown: none. */
+#define VMJ_ALL_USERS ((uid_t)-1)
+typedef int (*vmj_volume_fn)(const struct vmj_volume *v, void *arg);
+int vmj_volume_each(const char *domain, uid_t uid, vmj_volume_fn fn, void *arg,
+		    unsigned int *ret_damaged, struct vmj_error *err);
+
+/* Is every layer of the chain of `from` (NULL: the top) what it should be, as far as its header and
+ * its owner tell: nothing of it points out of the chain. By the user's fault if not, for the files
+ * are the user's. Before any program opens the chain. */
+int vmj_volume_verify(const char *domain, const struct vmj_volume *v, const char *from,
+		      struct vmj_error *err);
+
+/* Bytes on disk that would be free without this volume: its files that have no other name. */
+int vmj_volume_used(const char *domain, const struct vmj_volume *v, uint64_t *ret,
+		    struct vmj_error *err);
+
+/* --- changes ---------------------------------------------------------------------------------- */
+
+/* The points of all that follows (base/point.h), for tests; ends with NULL. */
+extern const char *const vmj_volume_points[];
+
+struct vmj_volume_spec {
+	const char *domain, *name;
+	uid_t uid;
+	gid_t gid;
+	uint32_t job;   /* 0: the user's own */
+	uint64_t bytes; /* of the disk, rounded up to 512; 0: the image's. Not less than that */
+	const struct vmj_image *image; /* as vmj_image_find() gave it for this user; NULL: empty */
+	const char *label;             /* of the image; NULL: NAME@REVISION */
+};
+/* Appears whole, by one rename. The caller holds the lease of the name, or knows that nobody else
+ * makes one of it (a job's volume). -EEXIST by the user's fault. */
+int vmj_volume_create(const struct vmj_volume_spec *spec, struct vmj_volume *ret,
+		      struct vmj_error *err);
+
+struct vmj_volume_clone {
+	const char *domain;
+	const char *snapshot; /* NULL: the present state; then nobody may be writing the source */
+	const char *to;       /* its name; of the same user */
+	bool full;            /* copied, sharing nothing; else hard links, in a time that does not
+				 depend on the size */
+	vmj_progress_fn progress; /* of a full one; NULL: none */
+	void *arg;
+};
+/* source: as read under its lease; in and out, for a linked clone of the present state freezes its
+ * top, unless that is empty. -EEXIST, -ENOENT (snapshot) and -E2BIG (chain) by the user's fault. */
+int vmj_volume_clone(const struct vmj_volume_clone *c, struct vmj_volume *source,
+		     struct vmj_volume *ret, struct vmj_error *err);
+
+/* Grow the disk while nobody uses it; v as read under the lease, in and out. Less than now is the
+ * user's fault (ERANGE); as much as now is done. */
+int vmj_volume_resize(const char *domain, struct vmj_volume *v, uint64_t bytes,
+		      struct vmj_error *err);
+/* The same where a guest runs on it, in three: begin, then QEMU's block resize, then settle, which
+ * looks at what has come of it. */
+int vmj_volume_resize_begin(const char *domain, struct vmj_volume *v, uint64_t bytes,
+			    struct vmj_error *err);
+int vmj_volume_resize_settle(const char *domain, struct vmj_volume *v, struct vmj_error *err);
+
+/* Out of sight at once, then its files. Nobody uses it. -ENOENT by the user's fault. */
+int vmj_volume_remove(const char *domain, uid_t uid, const char *name, struct vmj_error *err);
+
+/* Finish or undo what a crash left: `pending`, and files that volume.json does not name.
+ * Idempotent; v in and out. The caller holds the lease and no guest runs on it. */
+int vmj_volume_recover(const char *domain, struct vmj_volume *v, struct vmj_error *err);
+/* Remove what a crash left of a volume of this name that never appeared, or is removed. The caller
+ * holds the name's lease. */
+int vmj_volume_sweep(const char *domain, uid_t uid, const char *name, struct vmj_error *err);
+
+/* Remove the volumes of jobs that have ended, with their leases. Those in use are left. */
+struct vmj_lease_who;
+int vmj_volume_collect(const char *domain, const struct vmj_lease_who *who,
+		       bool (*ended)(uint32_t job, void *arg), void *arg, unsigned int *ret_removed,
+		       struct vmj_error *err);
 
 #endif
