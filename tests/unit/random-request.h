@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include "vmjob/model/request.h"
+#include "vmjob/model/ssh-keys.h"
 
 static inline uint64_t below(uint64_t *seed, uint64_t n)
 {
@@ -43,12 +44,65 @@ static inline void random_net(uint64_t *seed, unsigned int index, struct vmj_net
 		};
 }
 
+/* The index keeps volumes different. */
+static inline void random_disk_request(uint64_t *seed, unsigned int index,
+				       struct vmj_disk_request *d)
+{
+	d->kind = (enum vmj_disk_kind)below(seed, VMJ_DISK_COUNT_);
+	if (d->kind == VMJ_DISK_SIZE) {
+		d->size_mib = 1 + below(seed, VMJ_DISK_MIB_MAX);
+		return;
+	}
+	if (d->kind == VMJ_DISK_VOLUME) {
+		snprintf(d->name, sizeof(d->name), "volume%u", index);
+		if (below(seed, 2))
+			random_name(seed, d->storage);
+		d->readonly = below(seed, 2);
+		return;
+	}
+	random_name(seed, d->name);
+	if (below(seed, 2))
+		random_name(seed, d->owner);
+	d->revision = below(seed, 2) ? (uint32_t)unit_random(seed) : 0;
+	d->readonly = true;
+}
+
+static inline void random_ssh_keys(uint64_t *seed, char *keys, size_t size)
+{
+	static const char digits[] = "AZaz09+/";
+
+	for (uint64_t n = below(seed, 4); n > 0; n--) {
+		char line[200] = "ssh-ed25519 ";
+		size_t at = strlen(line), len = 68 + 4 * below(seed, 20);
+
+		for (size_t i = 0; i < len; i++)
+			line[at + i] = digits[below(seed, sizeof(digits) - 1)];
+		vmj_ssh_keys_add(keys, size, line);
+	}
+}
+
+static inline void random_boot(uint64_t *seed, struct vmj_request *r)
+{
+	random_name(seed, r->image);
+	if (below(seed, 2))
+		random_name(seed, r->image_owner);
+	r->revision = below(seed, 2) ? (uint32_t)unit_random(seed) : 0;
+	if (below(seed, 2)) {
+		random_name(seed, r->persistent);
+		if (below(seed, 2))
+			random_name(seed, r->persistent_storage);
+	}
+	if (below(seed, 2))
+		for (int i = 0; i < VMJ_DIGEST_MAX - 1; i++)
+			r->user_data[i] = "0123456789abcdef"[below(seed, 16)];
+	random_ssh_keys(seed, r->ssh_keys, sizeof(r->ssh_keys));
+}
+
 static inline struct vmj_request random_request(uint64_t *seed)
 {
 	struct vmj_request r = {0};
 
-	random_name(seed, r.image);
-	r.revision = below(seed, 2) ? (uint32_t)unit_random(seed) : 0;
+	random_boot(seed, &r);
 	if (below(seed, 2))
 		r.memory_mib = VMJ_MEMORY_MIB_MIN +
 			       below(seed, VMJ_MEMORY_MIB_MAX - VMJ_MEMORY_MIB_MIN + 1);
@@ -66,7 +120,7 @@ static inline struct vmj_request random_request(uint64_t *seed)
 		random_net(seed, i, &r.nets[i]);
 	r.n_disks = (unsigned int)below(seed, VMJ_DISKS_MAX + 1);
 	for (unsigned int i = 0; i < r.n_disks; i++)
-		r.disks[i].size_mib = 1 + below(seed, VMJ_DISK_MIB_MAX);
+		random_disk_request(seed, i, &r.disks[i]);
 	return r;
 }
 

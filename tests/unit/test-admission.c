@@ -7,6 +7,7 @@
 
 static const char site[] =
 	"storage default { path = /srv/vmjob }\n"
+	"storage fast { path = /srv/fast }\n"
 	"network lan { kind = bridge bridge = br0 }\n"
 	"network user { kind = user }\n"
 	"defaults { memory = 2G network = lan grace = 45s cpu = max script = none }\n"
@@ -218,6 +219,84 @@ static void disks_above_the_limit(void **state)
 	refused(state, &r, &one_node, ERANGE, "--vm-disk: 101G in all");
 }
 
+static struct vmj_request with_volume(const char *storage, const char *name)
+{
+	struct vmj_request r = plain();
+
+	r.n_disks = 1;
+	r.disks[0].kind = VMJ_DISK_VOLUME;
+	strcpy(r.disks[0].storage, storage);
+	strcpy(r.disks[0].name, name);
+	return r;
+}
+
+static void volumes_are_of_the_first_storage(void **state)
+{
+	struct vmj_request r = with_volume("", "data");
+	struct vmj_admission a;
+
+	strcpy(r.persistent, "web");
+	a = admitted(state, &r, &one_node);
+	assert_string_equal(a.request.disks[0].storage, "default");
+	assert_string_equal(a.request.persistent_storage, "default");
+	strcpy(r.disks[0].storage, "fast");
+	strcpy(r.persistent_storage, "fast");
+	a = admitted(state, &r, &one_node);
+	assert_string_equal(a.request.disks[0].storage, "fast");
+	assert_string_equal(a.request.persistent_storage, "fast");
+}
+
+static void a_storage_that_is_not_there(void **state)
+{
+	struct vmj_request r = with_volume("tape", "data");
+
+	refused(state, &r, &one_node, ENOENT, "--vm-disk: there is no storage tape");
+	r = plain();
+	strcpy(r.persistent, "web");
+	strcpy(r.persistent_storage, "tape");
+	refused(state, &r, &one_node, ENOENT, "--vm-persistent: there is no storage tape");
+}
+
+static void one_volume_by_two_names(void **state)
+{
+	struct vmj_request r = with_volume("", "data");
+
+	r.n_disks = 2;
+	r.disks[1] = r.disks[0];
+	strcpy(r.disks[1].storage, "default");
+	refused(state, &r, &one_node, EINVAL, "volume data is given twice");
+	r.n_disks = 1;
+	strcpy(r.persistent, "data");
+	strcpy(r.persistent_storage, "default");
+	refused(state, &r, &one_node, EINVAL, "volume data is the root disk already");
+}
+
+static void a_volume_for_several_guests(void **state)
+{
+	struct vmj_request r = with_volume("", "data");
+	struct vmj_job_shape shape = one_node;
+
+	shape.nodes = 2;
+	refused(state, &r, &shape, EINVAL, "--vm-disk: volume data cannot be in 2 guests");
+	r = plain();
+	strcpy(r.persistent, "web");
+	refused(state, &r, &shape, EINVAL, "--vm-persistent: volume web cannot be in 2 guests");
+}
+
+/* Volumes have been paid for when they were made, images by their owners. */
+static void only_fresh_disks_count(void **state)
+{
+	struct vmj_request r = with_volume("", "data");
+
+	r.n_disks = 3;
+	r.disks[1] = (struct vmj_disk_request){.size_mib = 100 * 1024};
+	r.disks[2] = (struct vmj_disk_request){
+		.kind = VMJ_DISK_IMAGE, .name = "tools", .readonly = true};
+	admitted(state, &r, &one_node);
+	r.disks[1].size_mib++;
+	refused(state, &r, &one_node, ERANGE, "--vm-disk: 102401M in all");
+}
+
 static void scripts_inside_the_guest(void **state)
 {
 	struct vmj_request r = plain();
@@ -294,7 +373,8 @@ static void admitting_again_changes_nothing(void **state)
 
 		r.memory_mib = below(&seed, 2) ? 0 : 16 + below(&seed, 65520);
 		r.n_disks = below(&seed, 2) ? 1 : 0;
-		r.disks[0].size_mib = 1 + below(&seed, 100 * 1024);
+		r.disks[0] = (struct vmj_disk_request){.size_mib = 1 + below(&seed, 100 * 1024)};
+		strcpy(r.persistent_storage, *r.persistent ? "default" : "");
 		if (r.n_nets > 1)
 			r.n_nets = 1;
 		strcpy(r.nets[0].network, "user");
@@ -327,6 +407,11 @@ int main(void)
 		cmocka_unit_test(mem_too_small_for_a_guest),
 		cmocka_unit_test(vcpus_above_the_limit),
 		cmocka_unit_test(disks_above_the_limit),
+		cmocka_unit_test(volumes_are_of_the_first_storage),
+		cmocka_unit_test(a_storage_that_is_not_there),
+		cmocka_unit_test(one_volume_by_two_names),
+		cmocka_unit_test(a_volume_for_several_guests),
+		cmocka_unit_test(only_fresh_disks_count),
 		cmocka_unit_test(scripts_inside_the_guest),
 		cmocka_unit_test(an_unknown_network),
 		cmocka_unit_test(forwards_where_there_are_none),

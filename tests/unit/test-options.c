@@ -27,7 +27,7 @@ static void the_table_is_whole(void **state)
 			assert_string_not_equal(p->env, o->env);
 		}
 	}
-	assert_true(n >= 9);
+	assert_true(n >= 10);
 }
 
 static void good_values(void **state)
@@ -63,6 +63,42 @@ static void good_values(void **state)
 	assert_true(r.nets[1].forwards[1].udp);
 	assert_int_equal(r.nets[1].forwards[2].host_port, 0);
 	assert_int_equal(r.disks[0].size_mib, 10240);
+}
+
+static void names_of_volumes_and_images(void **state)
+{
+	struct vmj_request r = {0};
+	struct vmj_error err;
+
+	assert_done(vmj_request_set_image(&r, "bob/debian12@3", &err), err);
+	assert_done(vmj_request_set_persistent(&r, "fast:web", &err), err);
+	assert_done(vmj_request_add_disk(&r, "volume=data", &err), err);
+	assert_done(vmj_request_add_disk(&r, "volume=fast:data,ro", &err), err);
+	assert_done(vmj_request_add_disk(&r, "image=bob/tools@2,ro", &err), err);
+	assert_done(vmj_request_add_disk(&r, "image=tools,ro", &err), err);
+	assert_done(vmj_request_check(&r, &err), err);
+	assert_string_equal(r.image_owner, "bob");
+	assert_string_equal(r.image, "debian12");
+	assert_int_equal(r.revision, 3);
+	assert_string_equal(r.persistent_storage, "fast");
+	assert_string_equal(r.persistent, "web");
+	assert_int_equal(r.n_disks, 4);
+	assert_int_equal(r.disks[0].kind, VMJ_DISK_VOLUME);
+	assert_string_equal(r.disks[0].storage, "");
+	assert_string_equal(r.disks[0].name, "data");
+	assert_false(r.disks[0].readonly);
+	assert_string_equal(r.disks[1].storage, "fast");
+	assert_true(r.disks[1].readonly);
+	assert_int_equal(r.disks[2].kind, VMJ_DISK_IMAGE);
+	assert_string_equal(r.disks[2].owner, "bob");
+	assert_string_equal(r.disks[2].name, "tools");
+	assert_int_equal(r.disks[2].revision, 2);
+	assert_true(r.disks[2].readonly);
+	assert_int_equal(r.disks[3].revision, 0);
+	assert_done(vmj_request_set_image(&r, "debian12", &err), err);
+	assert_string_equal(r.image_owner, "");
+	assert_done(vmj_request_set_persistent(&r, "web", &err), err);
+	assert_string_equal(r.persistent_storage, "");
 }
 
 static void optional_arguments(void **state)
@@ -154,6 +190,37 @@ static const struct {
 	{"vm-net", "user,tcp=2222:22:3", "not a number", EINVAL},
 	{"vm-net", "user,tcp=127.0.0.1:22", "not a number", EINVAL},
 	{"vm-net", "none,tcp=22", "none", EINVAL},
+	{"vm-image", "/tiny", "owner before the /", EINVAL},
+	{"vm-image", "bob/", "--vm-image", EINVAL},
+	{"vm-image", "../tiny", "owner before the /", EINVAL},
+	{"vm-image", "a/b/tiny", "--vm-image", EINVAL},
+	{"vm-image", "bob/tiny@0", "revision", ERANGE},
+	{"vm-persistent", "", "--vm-persistent", EINVAL},
+	{"vm-persistent", ":", "storage before the :", EINVAL},
+	{"vm-persistent", ":web", "storage before the :", EINVAL},
+	{"vm-persistent", "fast:", "--vm-persistent", EINVAL},
+	{"vm-persistent", "a:b:c", "--vm-persistent", EINVAL},
+	{"vm-persistent", "../web", "--vm-persistent", EINVAL},
+	{"vm-persistent", "web,ro", "--vm-persistent", EINVAL},
+	{"vm-persistent", "web@2", "--vm-persistent", EINVAL},
+	{"vm-persistent", "web\nx", "--vm-persistent", EINVAL},
+	{"vm-disk", "volume=", "--vm-disk, volume", EINVAL},
+	{"vm-disk", "volume=../data", "--vm-disk, volume", EINVAL},
+	{"vm-disk", "volume=/etc/shadow", "--vm-disk, volume", EINVAL},
+	{"vm-disk", "volume=fast:", "--vm-disk, volume", EINVAL},
+	{"vm-disk", "volume=../x:data", "storage before the :", EINVAL},
+	{"vm-disk", "volume=data,rw", "behind the comma is unknown: give ro", EINVAL},
+	{"vm-disk", "volume=data,", "behind the comma is unknown: give ro", EINVAL},
+	{"vm-disk", "volume=data,size=5G", "has a size of its own", EINVAL},
+	{"vm-disk", "volume=data,volume=more", "behind the comma", EINVAL},
+	{"vm-disk", "volume=da\nta", "--vm-disk, volume", EINVAL},
+	{"vm-disk", "image=tools", "can only be read", EINVAL},
+	{"vm-disk", "image=tools@x,ro", "revision", EINVAL},
+	{"vm-disk", "image=../tools,ro", "owner before the /", EINVAL},
+	{"vm-disk", "image=,ro", "--vm-disk, image", EINVAL},
+	{"vm-disk", "size=1G,ro", "a fresh disk has its size only", EINVAL},
+	{"vm-disk", "size=1G,", "a fresh disk has its size only", EINVAL},
+	{"vm-disk", "ro", "give size=SIZE", EINVAL},
 	{"vm-disk", "", "give size=SIZE", EINVAL},
 	{"vm-disk", "10G", "give size=SIZE", EINVAL},
 	{"vm-disk", "path=/dev/sda", "give size=SIZE", EINVAL},
@@ -161,7 +228,7 @@ static const struct {
 	{"vm-disk", "size=0", "out of bounds", ERANGE},
 	{"vm-disk", "size=-1", "not a size", EINVAL},
 	{"vm-disk", "size=65T", "out of bounds", ERANGE},
-	{"vm-disk", "size=1G,backing=/etc/shadow", "not a size", EINVAL},
+	{"vm-disk", "size=1G,backing=/etc/shadow", "behind the comma", EINVAL},
 };
 
 static void nonsense_is_refused(void **state)
@@ -212,7 +279,7 @@ static void random_texts_never_break_the_request(void **state)
 		struct vmj_request r = {.image = "tiny"};
 		char text[40];
 		size_t len = below(&seed, sizeof(text));
-		const struct vmj_option *o = &vmj_options[below(&seed, 9)];
+		const struct vmj_option *o = &vmj_options[below(&seed, 10)];
 
 		for (size_t k = 0; k < len; k++)
 			text[k] = alphabet[below(&seed, sizeof(alphabet) - 1)];
@@ -279,6 +346,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_table_is_whole),
 		cmocka_unit_test(good_values),
+		cmocka_unit_test(names_of_volumes_and_images),
 		cmocka_unit_test(optional_arguments),
 		cmocka_unit_test(an_image_without_revision_is_the_latest),
 		cmocka_unit_test(nonsense_is_refused),

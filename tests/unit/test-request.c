@@ -231,6 +231,177 @@ static void disk_out_of_bounds(void **state)
 	refused(&r, ERANGE, "--vm-disk");
 }
 
+static struct vmj_request with_disk(struct vmj_disk_request d)
+{
+	struct vmj_request r = plain();
+
+	r.n_disks = 1;
+	r.disks[0] = d;
+	return r;
+}
+
+static void disks_that_are_two_things(void **state)
+{
+	static const struct {
+		struct vmj_disk_request disk;
+		const char *part;
+	} wrong[] = {
+		{{.size_mib = 5, .name = "data"}, "size only"},
+		{{.size_mib = 5, .storage = "fast"}, "size only"},
+		{{.size_mib = 5, .readonly = true}, "size only"},
+		{{.kind = VMJ_DISK_VOLUME}, "volume: \"\" is not a name"},
+		{{.kind = VMJ_DISK_VOLUME, .name = "../../etc/shadow"}, "is not a name"},
+		{{.kind = VMJ_DISK_VOLUME, .name = "data", .storage = "a/b"}, "storage"},
+		{{.kind = VMJ_DISK_VOLUME, .name = "data", .size_mib = 5},
+		 "volume data has a size of its own"},
+		{{.kind = VMJ_DISK_VOLUME, .name = "data", .owner = "bob"}, "the user's own"},
+		{{.kind = VMJ_DISK_VOLUME, .name = "data", .revision = 3}, "no revisions"},
+		{{.kind = VMJ_DISK_IMAGE, .name = "tools"},
+		 "can only be read: write image=tools,ro"},
+		{{.kind = VMJ_DISK_IMAGE, .name = "", .readonly = true}, "is not a name"},
+		{{.kind = VMJ_DISK_IMAGE, .name = "tools", .owner = "../b", .readonly = true},
+		 "owner before the /"},
+		{{.kind = VMJ_DISK_IMAGE, .name = "tools", .storage = "fast", .readonly = true},
+		 "leave fast out"},
+		{{.kind = VMJ_DISK_COUNT_}, "give size, volume or image"},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct vmj_request r = with_disk(wrong[i].disk);
+
+		refused(&r, EINVAL, wrong[i].part);
+	}
+}
+
+static void a_volume_twice(void **state)
+{
+	struct vmj_disk_request data = {.kind = VMJ_DISK_VOLUME, .name = "data"};
+	struct vmj_request r = with_disk(data);
+	struct vmj_error err;
+
+	r.n_disks = 2;
+	r.disks[1] = data;
+	r.disks[1].readonly = true;
+	refused(&r, EINVAL, "volume data is given twice");
+	strcpy(r.disks[1].storage, "fast");
+	assert_done(vmj_request_check(&r, &err), err);
+	strcpy(r.persistent, "data");
+	refused(&r, EINVAL, "volume data is the root disk already");
+	strcpy(r.persistent_storage, "other");
+	assert_done(vmj_request_check(&r, &err), err);
+}
+
+static void persistent_without_a_volume(void **state)
+{
+	struct vmj_request r = plain();
+
+	strcpy(r.persistent_storage, "fast");
+	refused(&r, EINVAL, "a storage without a volume");
+	strcpy(r.persistent, "a/b");
+	refused(&r, EINVAL, "--vm-persistent: \"a/b\" is not a name");
+	strcpy(r.persistent, "web");
+	strcpy(r.persistent_storage, "..");
+	refused(&r, EINVAL, "--vm-persistent, storage");
+}
+
+static void owner_that_is_a_path(void **state)
+{
+	struct vmj_request r = plain();
+
+	strcpy(r.image_owner, "../1000");
+	refused(&r, EINVAL, "owner before the /");
+}
+
+static void digests_that_are_none(void **state)
+{
+	static const char *const wrong[] = {
+		"0",
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde",
+		"0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef",
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct vmj_request r = plain();
+
+		strcpy(r.user_data, wrong[i]);
+		refused(&r, EINVAL, "64 hex digits");
+	}
+}
+
+#define KEY "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+static void keys_of_lines(void **state)
+{
+	static const char *const good[] = {
+		"ssh-ed25519 " KEY,
+		"ssh-rsa\t" KEY " alice@login\n",
+		"sk-ssh-ed25519@openssh.com  " KEY "\r\n",
+	};
+	static const char *const bad[] = {
+		"",
+		"\n",
+		"# a comment",
+		"ssh-ed25519",
+		"ssh-ed25519 ",
+		"ssh-ed25519 AAAA",
+		"ssh-ed25519 " KEY "!",
+		"ssh-ed25519 " KEY "=",
+		"ssh-dss " KEY,
+		"ssh-ed25519\n" KEY,
+		" ssh-ed25519 " KEY,
+		"cert-authority ssh-ed25519 " KEY,
+		"command=\"ssh-rsa " KEY "\" ssh-ed25519 " KEY,
+		"ssh-ed25519 " KEY, /* is there already */
+	};
+	char keys[VMJ_SSH_KEYS_MAX] = "";
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(vmj_ssh_keys_add(keys, sizeof(keys), good[i]));
+	assert_string_equal(keys, "ssh-ed25519 " KEY "\nssh-rsa " KEY
+				  "\nsk-ssh-ed25519@openssh.com " KEY "\n");
+	assert_true(vmj_ssh_keys_valid(keys));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (vmj_ssh_keys_add(keys, sizeof(keys), bad[i]))
+			fail_msg("taken: %s", bad[i]);
+	assert_true(vmj_ssh_keys_valid(keys));
+}
+
+static void keys_have_an_end(void **state)
+{
+	char keys[sizeof("ssh-rsa " KEY "\n")] = "";
+
+	assert_true(vmj_ssh_keys_add(keys, sizeof(keys), "ssh-rsa " KEY));
+	assert_false(vmj_ssh_keys_add(keys, sizeof(keys), "ssh-ed25519 " KEY));
+	assert_string_equal(keys, "ssh-rsa " KEY "\n");
+	assert_false(vmj_ssh_keys_valid("ssh-rsa " KEY));
+	assert_false(vmj_ssh_keys_valid("ssh-rsa " KEY " comment\n"));
+	assert_false(vmj_ssh_keys_valid("\n"));
+}
+
+static void keys_that_are_none(void **state)
+{
+	struct vmj_request r = plain();
+
+	strcpy(r.ssh_keys, "ssh-rsa x\n");
+	refused(&r, EINVAL, "ssh keys");
+}
+
+/* What a queued job of an earlier version carries. */
+static void disks_of_an_earlier_version_are_read(void **state)
+{
+	struct vmj_request r;
+	struct vmj_error err;
+
+	assert_done(
+		vmj_request_parse("{\"image\":\"tiny\",\"disks\":[{\"size\":10240},{\"size\":1}]}",
+				  &r, &err),
+		err);
+	assert_int_equal(r.n_disks, 2);
+	assert_int_equal(r.disks[0].kind, VMJ_DISK_SIZE);
+	assert_int_equal(r.disks[0].size_mib, 10240);
+	assert_int_equal(r.disks[1].size_mib, 1);
+}
+
 /* Every random request survives the way through JSON bit for bit. */
 static void what_is_formatted_is_parsed(void **state)
 {
@@ -280,8 +451,23 @@ static void the_largest_request_fits(void **state)
 				.guest_port = 65535};
 	}
 	r.n_disks = VMJ_DISKS_MAX;
-	for (unsigned int i = 0; i < VMJ_DISKS_MAX; i++)
-		r.disks[i].size_mib = VMJ_DISK_MIB_MAX;
+	for (unsigned int i = 0; i < VMJ_DISKS_MAX; i++) {
+		r.disks[i] = (struct vmj_disk_request){
+			.kind = VMJ_DISK_IMAGE, .revision = UINT32_MAX, .readonly = true};
+		memset(r.disks[i].name, 'd', VMJ_NAME_MAX);
+		memset(r.disks[i].owner, 'o', VMJ_NAME_MAX);
+	}
+	memset(r.image_owner, 'o', VMJ_NAME_MAX);
+	memset(r.persistent, 'p', VMJ_NAME_MAX);
+	memset(r.persistent_storage, 's', VMJ_NAME_MAX);
+	memset(r.user_data, 'a', VMJ_DIGEST_MAX - 1);
+	for (unsigned int i = 0; i < 100; i++) {
+		char line[] = "ssh-rsa " KEY;
+
+		memcpy(line + 20, (char[]){(char)('A' + i / 10), (char)('A' + i % 10)}, 2);
+		vmj_ssh_keys_add(r.ssh_keys, sizeof(r.ssh_keys), line);
+	}
+	assert_true(strlen(r.ssh_keys) > VMJ_SSH_KEYS_MAX - 100);
 	text = vmj_request_format(&r);
 	assert_true(strlen(text) <= VMJ_REQUEST_JSON_MAX);
 	assert_done(vmj_request_parse(text, &back, &err), err);
@@ -365,6 +551,28 @@ static const struct {
 	{"{\"image\":\"tiny\",\"no_net\":true,\"nets\":[{\"network\":\"a\"}]}", "exclude"},
 	{"{\"image\":\"tiny\",\"disks\":[{\"size\":0}]}", "request.disks[0].size"},
 	{"{\"image\":\"tiny\",\"disks\":[{}]}", "request.disks[0].size: this is missing"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"size_mib\":5}]}",
+	 "request.disks[0].size: this is missing"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":\"a\",\"size\":5}]}", "request.disks[0].size"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":\"a\",\"image\":\"b\"}]}",
+	 "request.disks[0].image"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":\"../a\"}]}", "not a name"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":5}]}", "request.disks[0].volume"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":\"a\",\"storage\":\"b/c\"}]}", "not a name"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"volume\":\"a\"},{\"volume\":\"a\"}]}", "twice"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"image\":\"a\"}]}", "can only be read"},
+	{"{\"image\":\"tiny\",\"disks\":[{\"image\":\"a\",\"readonly\":\"yes\"}]}",
+	 "request.disks[0].readonly"},
+	{"{\"image\":\"tiny\",\"image_owner\":\"../b\"}", "not a name"},
+	{"{\"image\":\"tiny\",\"persistent\":\"a\\nb\"}", "control character"},
+	{"{\"image\":\"tiny\",\"persistent\":true}", "request.persistent"},
+	{"{\"image\":\"tiny\",\"persistent_storage\":\"a\"}", "without a volume"},
+	{"{\"image\":\"tiny\",\"user_data\":\"#cloud-config\"}", "64 hex digits"},
+	{"{\"image\":\"tiny\",\"ssh_keys\":\"ssh-rsa AAAA\"}", "request.ssh_keys"},
+	{"{\"image\":\"tiny\",\"ssh_keys\":[5]}", "request.ssh_keys: element 0"},
+	{"{\"image\":\"tiny\",\"ssh_keys\":[\"" KEY "\"]}", "request.ssh_keys: element 0"},
+	{"{\"image\":\"tiny\",\"ssh_keys\":[\"ssh-rsa " KEY "\",\"ssh-rsa " KEY "\"]}",
+	 "element 1"},
 	{"{\"image\":\"tiny\",\"disks\":[[[[[[[[[[]]]]]]]]]]}", "nesting"},
 };
 
@@ -397,7 +605,7 @@ static void a_megabyte_is_refused(void **state)
 
 		memset(text, fill[i], 1u << 20);
 		text[1u << 20] = '\0';
-		assert_user_refused(vmj_request_parse(text, &r, &err), err, ERANGE, "8192 bytes");
+		assert_user_refused(vmj_request_parse(text, &r, &err), err, ERANGE, "16384 bytes");
 	}
 }
 
@@ -461,6 +669,14 @@ static void the_summary_reads_well(void **state)
 	assert_string_equal(vmj_request_summary(&r, buf, sizeof(buf)),
 			    "vm image=tiny@2 vcpus=2 memory=512M script=host ha=7 net=lan,user "
 			    "disk=10G");
+	strcpy(r.image_owner, "bob");
+	r.n_disks = 2;
+	r.disks[1] = (struct vmj_disk_request){.kind = VMJ_DISK_VOLUME, .name = "data"};
+	strcpy(r.persistent, "web");
+	memset(r.user_data, 'a', VMJ_DIGEST_MAX - 1);
+	assert_string_equal(vmj_request_summary(&r, buf, sizeof(buf)),
+			    "vm image=bob/tiny@2 vcpus=2 memory=512M script=host ha=7 net=lan,user "
+			    "disk=10G,volume:data persistent=web user-data");
 }
 
 static void the_summary_always_fits(void **state)
@@ -504,6 +720,15 @@ int main(void)
 		cmocka_unit_test(the_same_host_port_twice),
 		cmocka_unit_test(too_many_disks),
 		cmocka_unit_test(disk_out_of_bounds),
+		cmocka_unit_test(disks_that_are_two_things),
+		cmocka_unit_test(a_volume_twice),
+		cmocka_unit_test(persistent_without_a_volume),
+		cmocka_unit_test(owner_that_is_a_path),
+		cmocka_unit_test(digests_that_are_none),
+		cmocka_unit_test(keys_of_lines),
+		cmocka_unit_test(keys_have_an_end),
+		cmocka_unit_test(keys_that_are_none),
+		cmocka_unit_test(disks_of_an_earlier_version_are_read),
 		cmocka_unit_test(what_is_formatted_is_parsed),
 		cmocka_unit_test(the_largest_request_fits),
 		cmocka_unit_test(forged_requests_are_refused),

@@ -7,41 +7,16 @@
 #include <string.h>
 #include <strings.h>
 
+#include "vmjob/model/option-text.h"
+
 #define PIECE_MAX 128 /* of one comma-separated piece */
 
-static int check_length(const char *what, const char *text, struct vmj_error *err)
+int vmj_option_check_length(const char *what, const char *text, struct vmj_error *err)
 {
 	if (strnlen(text, VMJ_OPTION_TEXT_MAX + 1) <= VMJ_OPTION_TEXT_MAX)
 		return 0;
 	return vmj_fail_user(err, ERANGE, "%s: the value is longer than %d bytes", what,
 			     VMJ_OPTION_TEXT_MAX);
-}
-
-int vmj_request_set_image(struct vmj_request *r, const char *text, struct vmj_error *err)
-{
-	static const char what[] = "--vm-image";
-	char name[VMJ_OPTION_TEXT_MAX + 1];
-	uint64_t revision = 0;
-	char *at;
-	int rc;
-
-	rc = check_length(what, text, err);
-	if (rc < 0)
-		return rc;
-	strcpy(name, text);
-	at = strchr(name, '@');
-	if (at) {
-		*at = '\0';
-		rc = vmj_parse_u64("--vm-image, revision behind the @", at + 1, 1, UINT32_MAX,
-				   &revision, err);
-	}
-	if (rc == 0)
-		rc = vmj_parse_name(what, name, err);
-	if (rc < 0)
-		return rc;
-	strcpy(r->image, name);
-	r->revision = (uint32_t)revision;
-	return 0;
 }
 
 int vmj_request_set_memory(struct vmj_request *r, const char *text, struct vmj_error *err)
@@ -106,9 +81,7 @@ int vmj_request_set_watchdog(struct vmj_request *r, const char *text, struct vmj
 	return 0;
 }
 
-/* The next piece of *text up to `end`, copied; *text moves behind it, NULL after the last one.
- * -ERANGE: longer than the buffer. */
-static int next_piece(const char **text, char end, char *buf, size_t size)
+int vmj_option_piece(const char **text, char end, char *buf, size_t size)
 {
 	const char *stop = strchrnul(*text, end);
 	size_t len = (size_t)(stop - *text);
@@ -134,7 +107,7 @@ static int add_forward(struct vmj_net_request *n, bool udp, const char *text, st
 		return vmj_fail_user(err, ERANGE, "--vm-net: network %s: give at most %d forwards",
 				     n->network, VMJ_FORWARDS_MAX);
 	if (colon) {
-		next_piece(&text, ':', piece, sizeof(piece)); /* part of a piece: fits */
+		vmj_option_piece(&text, ':', piece, sizeof(piece)); /* part of a piece: fits */
 		rc = vmj_parse_u64(what, piece, VMJ_HOST_PORT_MIN, UINT16_MAX, &host, err);
 		if (rc < 0)
 			return rc;
@@ -187,7 +160,7 @@ static int read_net(const char *text, struct vmj_net_request *ret, struct vmj_er
 	bool first = true;
 
 	while (text) {
-		int rc = next_piece(&text, ',', piece, sizeof(piece));
+		int rc = vmj_option_piece(&text, ',', piece, sizeof(piece));
 
 		if (rc < 0)
 			return vmj_fail_user(err, ERANGE,
@@ -210,7 +183,7 @@ int vmj_request_add_net(struct vmj_request *r, const char *text, struct vmj_erro
 	struct vmj_net_request n;
 	int rc;
 
-	rc = check_length("--vm-net", text, err);
+	rc = vmj_option_check_length("--vm-net", text, err);
 	if (rc < 0)
 		return rc;
 	if (strcmp(text, "none") == 0 && r->n_nets == 0) {
@@ -231,27 +204,6 @@ int vmj_request_add_net(struct vmj_request *r, const char *text, struct vmj_erro
 	return 0;
 }
 
-int vmj_request_add_disk(struct vmj_request *r, const char *text, struct vmj_error *err)
-{
-	char q[80];
-	uint64_t mib;
-	int rc;
-
-	if (strncmp(text, "size=", 5) != 0)
-		return vmj_fail_user(err, EINVAL,
-				     "--vm-disk: \"%s\" is unknown: give size=SIZE, such as "
-				     "size=10G",
-				     vmj_quote(text, q, sizeof(q)));
-	rc = vmj_parse_size_mib("--vm-disk, size", text + 5, 1, VMJ_DISK_MIB_MAX, &mib, err);
-	if (rc < 0)
-		return rc;
-	if (r->n_disks == VMJ_DISKS_MAX)
-		return vmj_fail_user(err, ERANGE, "--vm-disk: give at most %d disks",
-				     VMJ_DISKS_MAX);
-	r->disks[r->n_disks++].size_mib = mib;
-	return 0;
-}
-
 int vmj_option_set_env(const struct vmj_option *o, struct vmj_request *r, const char *text,
 		       struct vmj_error *err)
 {
@@ -262,7 +214,7 @@ int vmj_option_set_env(const struct vmj_option *o, struct vmj_request *r, const 
 	while (text && rc == 0) {
 		char piece[VMJ_OPTION_TEXT_MAX + 1];
 
-		rc = next_piece(&text, ';', piece, sizeof(piece));
+		rc = vmj_option_piece(&text, ';', piece, sizeof(piece));
 		if (rc < 0)
 			return vmj_fail_user(err, ERANGE,
 					     "%s: a piece between semicolons is longer than %d "
@@ -277,7 +229,7 @@ const struct vmj_option vmj_options[] = {
 	{
 		.name = "vm-image",
 		.env = "VMJOB_IMAGE",
-		.arg = "NAME[@REV]",
+		.arg = "[OWNER/]NAME[@REV]",
 		.help = "run a virtual machine from this image",
 		.set = vmj_request_set_image,
 	},
@@ -299,10 +251,18 @@ const struct vmj_option vmj_options[] = {
 	{
 		.name = "vm-disk",
 		.env = "VMJOB_DISK",
-		.arg = "size=SIZE",
-		.help = "one more disk, empty, gone at the job's end (repeatable)",
+		.arg = "size=SIZE|volume=[STORAGE:]NAME[,ro]|image=[OWNER/]NAME[@REV],ro",
+		.help = "one more disk: an empty one that is gone at the job's end, a volume, or "
+			"an image (repeatable)",
 		.repeat = true,
 		.set = vmj_request_add_disk,
+	},
+	{
+		.name = "vm-persistent",
+		.env = "VMJOB_PERSISTENT",
+		.arg = "[STORAGE:]NAME",
+		.help = "keep the root disk as this volume, made from the image at first",
+		.set = vmj_request_set_persistent,
 	},
 	{
 		.name = "vm-script",

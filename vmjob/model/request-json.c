@@ -7,8 +7,15 @@
 #include <string.h>
 
 #include "vmjob/model/json.h"
+#include "vmjob/model/ssh-keys.h"
 
 #define DEPTH_MAX 6 /* object, nets, net, forwards, forward, and one to spare */
+
+static void put_text(struct json_object *o, const char *key, const char *text)
+{
+	if (*text)
+		vmj_json_put_string(o, key, text);
+}
 
 struct json_object *vmj_forwards_to_json(const struct vmj_forward *forwards, unsigned int n)
 {
@@ -37,8 +44,7 @@ static struct json_object *nets_to_json(const struct vmj_request *r)
 		struct json_object *o = json_object_new_object();
 
 		vmj_json_put_string(o, "network", n->network);
-		if (*n->mac)
-			vmj_json_put_string(o, "mac", n->mac);
+		put_text(o, "mac", n->mac);
 		if (n->n_forwards)
 			json_object_object_add(o, "forwards",
 					       vmj_forwards_to_json(n->forwards, n->n_forwards));
@@ -47,16 +53,39 @@ static struct json_object *nets_to_json(const struct vmj_request *r)
 	return array;
 }
 
+/* The key that holds the disk's main value says of which kind it is. */
+static struct json_object *disk_to_json(const struct vmj_disk_request *d)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (d->kind == VMJ_DISK_SIZE)
+		vmj_json_put_u64(o, "size", d->size_mib);
+	else
+		vmj_json_put_string(o, vmj_disk_kind_name(d->kind), d->name);
+	put_text(o, "storage", d->storage);
+	put_text(o, "owner", d->owner);
+	if (d->revision)
+		vmj_json_put_u64(o, "revision", d->revision);
+	if (d->readonly)
+		vmj_json_put_bool(o, "readonly", true);
+	return o;
+}
+
 static struct json_object *disks_to_json(const struct vmj_request *r)
 {
 	struct json_object *array = json_object_new_array_ext((int)r->n_disks);
 
-	for (unsigned int i = 0; i < r->n_disks; i++) {
-		struct json_object *o = json_object_new_object();
+	for (unsigned int i = 0; i < r->n_disks; i++)
+		json_object_array_add(array, disk_to_json(&r->disks[i]));
+	return array;
+}
 
-		vmj_json_put_u64(o, "size", r->disks[i].size_mib);
-		json_object_array_add(array, o);
-	}
+static struct json_object *ssh_keys_to_json(const char *keys)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (const char *end; (end = strchr(keys, '\n')); keys = end + 1)
+		json_object_array_add(array, json_object_new_string_len(keys, (int)(end - keys)));
 	return array;
 }
 
@@ -65,6 +94,7 @@ struct json_object *vmj_request_to_json(const struct vmj_request *r)
 	struct json_object *o = json_object_new_object();
 
 	vmj_json_put_string(o, "image", r->image);
+	put_text(o, "image_owner", r->image_owner);
 	if (r->revision)
 		vmj_json_put_u64(o, "revision", r->revision);
 	if (r->memory_mib)
@@ -73,8 +103,7 @@ struct json_object *vmj_request_to_json(const struct vmj_request *r)
 		vmj_json_put_u64(o, "vcpus", r->vcpus);
 	if (r->script)
 		vmj_json_put_string(o, "script", vmj_script_name(r->script));
-	if (*r->cpu)
-		vmj_json_put_string(o, "cpu", r->cpu);
+	put_text(o, "cpu", r->cpu);
 	if (r->grace_s)
 		vmj_json_put_u64(o, "grace", r->grace_s);
 	if (r->protected_)
@@ -89,6 +118,11 @@ struct json_object *vmj_request_to_json(const struct vmj_request *r)
 		json_object_object_add(o, "nets", nets_to_json(r));
 	if (r->n_disks)
 		json_object_object_add(o, "disks", disks_to_json(r));
+	put_text(o, "persistent", r->persistent);
+	put_text(o, "persistent_storage", r->persistent_storage);
+	put_text(o, "user_data", r->user_data);
+	if (*r->ssh_keys)
+		json_object_object_add(o, "ssh_keys", ssh_keys_to_json(r->ssh_keys));
 	return o;
 }
 
@@ -139,6 +173,26 @@ static void nets_from_json(struct vmj_json *request, struct vmj_request *r)
 	}
 }
 
+static bool has(const struct vmj_json *in, const char *key)
+{
+	return json_object_object_get_ex(in->object, key, NULL);
+}
+
+static void disk_from_json(struct vmj_json *in, struct vmj_disk_request *d)
+{
+	if (has(in, "volume") || has(in, "image")) {
+		d->kind = has(in, "volume") ? VMJ_DISK_VOLUME : VMJ_DISK_IMAGE;
+		vmj_json_string(in, vmj_disk_kind_name(d->kind), VMJ_NEEDED, d->name,
+				sizeof(d->name));
+	} else {
+		vmj_json_u64(in, "size", VMJ_NEEDED, 1, VMJ_DISK_MIB_MAX, &d->size_mib);
+	}
+	vmj_json_string(in, "storage", VMJ_OPTIONAL, d->storage, sizeof(d->storage));
+	vmj_json_string(in, "owner", VMJ_OPTIONAL, d->owner, sizeof(d->owner));
+	vmj_json_u32(in, "revision", VMJ_OPTIONAL, 1, UINT32_MAX, &d->revision);
+	vmj_json_bool(in, "readonly", VMJ_OPTIONAL, &d->readonly);
+}
+
 static void disks_from_json(struct vmj_json *request, struct vmj_request *r)
 {
 	struct json_object *array;
@@ -150,8 +204,29 @@ static void disks_from_json(struct vmj_json *request, struct vmj_request *r)
 		struct vmj_json in;
 
 		vmj_json_open_element(&in, request, "disks", array, i);
-		vmj_json_u64(&in, "size", VMJ_NEEDED, 1, VMJ_DISK_MIB_MAX, &r->disks[i].size_mib);
+		disk_from_json(&in, &r->disks[i]);
 		vmj_json_close_element(&in, request);
+	}
+}
+
+static void ssh_keys_from_json(struct vmj_json *in, struct vmj_request *r)
+{
+	struct json_object *array;
+	size_t count;
+
+	vmj_json_array(in, "ssh_keys", VMJ_OPTIONAL, VMJ_SSH_KEYS_MAX, &array, &count);
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *key = json_object_array_get_idx(array, i);
+
+		if (!json_object_is_type(key, json_type_string) ||
+		    !vmj_ssh_keys_add(r->ssh_keys, sizeof(r->ssh_keys),
+				      json_object_get_string(key))) {
+			vmj_json_refuse(in, "ssh_keys", EINVAL,
+					"element %zu is not a public key as TYPE and BASE64, is "
+					"there twice, or one too many",
+					i);
+			return;
+		}
 	}
 }
 
@@ -161,7 +236,7 @@ static void script_from_json(struct vmj_json *in, struct vmj_request *r)
 	int rc;
 
 	vmj_json_string(in, "script", VMJ_OPTIONAL, text, sizeof(text));
-	if (in->rc < 0 || !json_object_object_get_ex(in->object, "script", NULL))
+	if (in->rc < 0 || !has(in, "script"))
 		return;
 	rc = vmj_script_parse("script", text, &r->script, NULL);
 	if (rc < 0)
@@ -177,6 +252,7 @@ int vmj_request_from_json(struct json_object *o, const char *path, struct vmj_re
 
 	vmj_json_open(&in, o, path, err);
 	vmj_json_string(&in, "image", VMJ_NEEDED, r.image, sizeof(r.image));
+	vmj_json_string(&in, "image_owner", VMJ_OPTIONAL, r.image_owner, sizeof(r.image_owner));
 	vmj_json_u32(&in, "revision", VMJ_OPTIONAL, 1, UINT32_MAX, &r.revision);
 	vmj_json_u64(&in, "memory", VMJ_OPTIONAL, VMJ_MEMORY_MIB_MIN, VMJ_MEMORY_MIB_MAX,
 		     &r.memory_mib);
@@ -190,6 +266,11 @@ int vmj_request_from_json(struct json_object *o, const char *path, struct vmj_re
 	vmj_json_bool(&in, "no_net", VMJ_OPTIONAL, &r.no_net);
 	nets_from_json(&in, &r);
 	disks_from_json(&in, &r);
+	vmj_json_string(&in, "persistent", VMJ_OPTIONAL, r.persistent, sizeof(r.persistent));
+	vmj_json_string(&in, "persistent_storage", VMJ_OPTIONAL, r.persistent_storage,
+			sizeof(r.persistent_storage));
+	vmj_json_string(&in, "user_data", VMJ_OPTIONAL, r.user_data, sizeof(r.user_data));
+	ssh_keys_from_json(&in, &r);
 	rc = vmj_json_close(&in);
 	if (rc == 0)
 		rc = vmj_request_check(&r, err);

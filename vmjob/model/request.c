@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmjob/model/request-parts.h"
+#include "vmjob/model/ssh-keys.h"
+
 static const char *const script_names[] = {
 	[VMJ_SCRIPT_DEFAULT] = "default",
 	[VMJ_SCRIPT_GUEST] = "guest",
@@ -155,31 +158,26 @@ static int check_nets(const struct vmj_request *r, struct vmj_error *err)
 	return 0;
 }
 
-static int check_size(const char *what, uint64_t mib, uint64_t min, uint64_t max,
-		      struct vmj_error *err)
+static int check_boot(const struct vmj_request *r, struct vmj_error *err)
 {
-	char v[24], lo[24], hi[24];
+	static const char hex[] = "0123456789abcdef";
+	size_t digits = strspn(r->user_data, hex);
+	int rc;
 
-	if (mib >= min && mib <= max)
-		return 0;
-	return vmj_fail_user(err, ERANGE, "%s: %s is out of bounds: give %s to %s", what,
-			     vmj_format_size_mib(mib, v, sizeof(v)),
-			     vmj_format_size_mib(min, lo, sizeof(lo)),
-			     vmj_format_size_mib(max, hi, sizeof(hi)));
-}
-
-static int check_disks(const struct vmj_request *r, struct vmj_error *err)
-{
-	if (r->n_disks > VMJ_DISKS_MAX)
-		return vmj_fail_user(err, ERANGE,
-				     "--vm-disk: %u disks are too many: give at most %d",
-				     r->n_disks, VMJ_DISKS_MAX);
-	for (unsigned int i = 0; i < r->n_disks; i++) {
-		int rc = check_size("--vm-disk", r->disks[i].size_mib, 1, VMJ_DISK_MIB_MAX, err);
-
-		if (rc < 0)
-			return rc;
-	}
+	rc = vmj_parse_name("--vm-image", r->image, err);
+	if (rc == 0 && *r->image_owner)
+		rc = vmj_parse_name("--vm-image, owner before the /", r->image_owner, err);
+	if (rc < 0)
+		return rc;
+	if (*r->user_data && (digits != VMJ_DIGEST_MAX - 1 || r->user_data[digits]))
+		return vmj_fail_user(err, EINVAL,
+				     "--vm-user-data: the request has no SHA-256 of it, which is "
+				     "%d hex digits",
+				     VMJ_DIGEST_MAX - 1);
+	if (!vmj_ssh_keys_valid(r->ssh_keys))
+		return vmj_fail_user(err, EINVAL,
+				     "the request's ssh keys are not public keys, each as TYPE "
+				     "and BASE64");
 	return 0;
 }
 
@@ -188,8 +186,8 @@ static int check_machine(const struct vmj_request *r, struct vmj_error *err)
 	int rc = 0;
 
 	if (r->memory_mib)
-		rc = check_size("--vm-memory", r->memory_mib, VMJ_MEMORY_MIB_MIN,
-				VMJ_MEMORY_MIB_MAX, err);
+		rc = vmj_request_check_size("--vm-memory", r->memory_mib, VMJ_MEMORY_MIB_MIN,
+					    VMJ_MEMORY_MIB_MAX, err);
 	if (rc == 0 && *r->cpu)
 		rc = vmj_parse_name("--vm-cpu", r->cpu, err);
 	if (rc < 0)
@@ -206,7 +204,7 @@ int vmj_request_check(const struct vmj_request *r, struct vmj_error *err)
 {
 	int rc;
 
-	rc = vmj_parse_name("--vm-image", r->image, err);
+	rc = check_boot(r, err);
 	if (rc == 0)
 		rc = check_machine(r, err);
 	if (rc < 0)
@@ -228,7 +226,7 @@ int vmj_request_check(const struct vmj_request *r, struct vmj_error *err)
 				     " without protection: leave both out or give both",
 				     r->priority);
 	rc = check_nets(r, err);
-	return rc < 0 ? rc : check_disks(r, err);
+	return rc < 0 ? rc : vmj_request_check_disks(r, err);
 }
 
 /* Append as much as there is room for; what does not fit leaves the text as it was. */
@@ -247,11 +245,24 @@ static void append(char *buf, size_t size, const char *fmt, ...)
 		buf[at] = '\0';
 }
 
+/* "10G", "volume:data", "image:tools" */
+static void append_disk(char *buf, size_t size, const struct vmj_disk_request *d, bool first)
+{
+	char s[24];
+
+	append(buf, size, "%s", first ? " disk=" : ",");
+	if (d->kind == VMJ_DISK_SIZE)
+		append(buf, size, "%s", vmj_format_size_mib(d->size_mib, s, sizeof(s)));
+	else
+		append(buf, size, "%s:%s", vmj_disk_kind_name(d->kind), d->name);
+}
+
 const char *vmj_request_summary(const struct vmj_request *r, char *buf, size_t size)
 {
 	char s[24];
 
-	snprintf(buf, size, "vm image=%s", r->image);
+	snprintf(buf, size, "vm image=%s%s%s", r->image_owner, *r->image_owner ? "/" : "",
+		 r->image);
 	if (r->revision)
 		append(buf, size, "@%" PRIu32, r->revision);
 	if (r->vcpus)
@@ -267,7 +278,10 @@ const char *vmj_request_summary(const struct vmj_request *r, char *buf, size_t s
 	for (unsigned int i = 0; i < r->n_nets; i++)
 		append(buf, size, "%s%s", i ? "," : " net=", r->nets[i].network);
 	for (unsigned int i = 0; i < r->n_disks; i++)
-		append(buf, size, "%s%s",
-		       i ? "," : " disk=", vmj_format_size_mib(r->disks[i].size_mib, s, sizeof(s)));
+		append_disk(buf, size, &r->disks[i], i == 0);
+	if (*r->persistent)
+		append(buf, size, " persistent=%s", r->persistent);
+	if (*r->user_data)
+		append(buf, size, " user-data");
 	return buf;
 }

@@ -19,7 +19,7 @@
 
 #define VMJ_REQUEST_ENV \
 	"VMJOB_REQUEST" /* name in spank_job_control_setenv(); prolog sees SPANK_VMJOB_REQUEST */
-#define VMJ_REQUEST_JSON_MAX 8192
+#define VMJ_REQUEST_JSON_MAX 16384
 #define VMJ_NETS_MAX         8
 #define VMJ_DISKS_MAX        16
 #define VMJ_FORWARDS_MAX     16
@@ -52,13 +52,38 @@ struct vmj_net_request {
 	struct vmj_forward forwards[VMJ_FORWARDS_MAX];
 };
 
-struct vmj_disk_request {
-	uint64_t size_mib; /* a fresh, empty disk that is gone at job end */
+enum vmj_disk_kind {
+	VMJ_DISK_SIZE = 0, /* fresh and empty, gone at the job's end */
+	VMJ_DISK_VOLUME,   /* a volume of the user's, there before and after the job */
+	VMJ_DISK_IMAGE,    /* an image, only read */
+	VMJ_DISK_COUNT_,
 };
+
+/* What is not of its kind is 0 or "". */
+struct vmj_disk_request {
+	enum vmj_disk_kind kind;
+	uint64_t size_mib;              /* SIZE only: the others have their own */
+	char storage[VMJ_NAME_MAX + 1]; /* VOLUME: of vmjob.conf; "": resolved by job_submit */
+	char name[VMJ_NAME_MAX + 1];    /* VOLUME, IMAGE */
+	char owner[VMJ_NAME_MAX + 1];   /* IMAGE: as request.image_owner */
+	uint32_t revision;              /* IMAGE: 0: the latest */
+	bool readonly;                  /* VOLUME; always with IMAGE */
+};
+
+#define VMJ_DIGEST_MAX   65   /* SHA-256 in lower-case hex, with its end */
+#define VMJ_SSH_KEYS_MAX 4096 /* bytes of all keys with their ends */
 
 struct vmj_request {
 	char image[VMJ_NAME_MAX + 1];
-	uint32_t revision;   /* NAME@REV; 0: the latest */
+	char image_owner[VMJ_NAME_MAX + 1]; /* OWNER/NAME; "": the user's own, else a public one */
+	uint32_t revision;                  /* NAME@REV; 0: the latest */
+	/* The root disk is this volume, made from the image when it is not there yet. "": a fresh
+	 * one for each job. */
+	char persistent[VMJ_NAME_MAX + 1];
+	char persistent_storage[VMJ_NAME_MAX + 1]; /* as a disk's storage */
+	char user_data[VMJ_DIGEST_MAX];            /* what VMJ_USER_DATA_ENV carries; "": nothing */
+	/* Public keys that may log in: "TYPE BASE64" and a newline each; "": none. */
+	char ssh_keys[VMJ_SSH_KEYS_MAX];
 	uint64_t memory_mib; /* the guest's own; 0: default, resolved by job_submit */
 	uint32_t vcpus;      /* on each node; 0: resolved by job_submit from the CPUs asked for */
 	enum vmj_script script;
@@ -80,7 +105,9 @@ struct vmj_request {
  * environment variable that is set but empty). At most VMJ_OPTION_TEXT_MAX bytes. */
 #define VMJ_OPTION_TEXT_MAX 1024
 int vmj_request_set_image(struct vmj_request *r, const char *text,
-			  struct vmj_error *err); /* NAME[@REV] */
+			  struct vmj_error *err); /* [OWNER/]NAME[@REV] */
+int vmj_request_set_persistent(struct vmj_request *r, const char *text,
+			       struct vmj_error *err); /* [STORAGE:]NAME */
 int vmj_request_set_memory(struct vmj_request *r, const char *text,
 			   struct vmj_error *err); /* SIZE */
 int vmj_request_set_script(struct vmj_request *r, const char *text,
@@ -96,14 +123,15 @@ int vmj_request_add_net(struct vmj_request *r, const char *text,
 			struct vmj_error *err); /* NAME[,mac=…][,tcp=[HOST:]GUEST][,udp=…], or none;
 						   several networks: repeat */
 int vmj_request_add_disk(struct vmj_request *r, const char *text,
-			 struct vmj_error *err); /* size=SIZE */
+			 struct vmj_error *err); /* size=SIZE, volume=[STORAGE:]NAME[,ro],
+						    image=[OWNER/]NAME[@REV],ro */
 
 /* The table of all options, for SPANK, the environment, usage texts and completion: one place that
  * knows them. */
 struct vmj_option {
 	const char *name; /* "vm-image" */
 	const char *env;  /* "VMJOB_IMAGE" */
-	const char *arg;  /* "NAME[@REV]"; NULL: no argument; in square brackets: optional */
+	const char *arg; /* "[OWNER/]NAME[@REV]"; NULL: no argument; in square brackets: optional */
 	const char *help; /* one line */
 	bool repeat;      /* in the environment: separated by ';' */
 	int (*set)(struct vmj_request *r, const char *text, struct vmj_error *err);
@@ -117,6 +145,8 @@ extern const struct vmj_option vmj_options[]; /* ends with name == NULL */
 
 /* All bounds and combinations that need no knowledge of the site. */
 int vmj_request_check(const struct vmj_request *r, struct vmj_error *err);
+/* Of one disk alone. */
+int vmj_disk_request_check(const struct vmj_disk_request *d, struct vmj_error *err);
 
 struct json_object;
 /* JSON. format: compact, caller's, defaults left out (NULL: no memory). parse: strict, at most
@@ -142,6 +172,9 @@ bool vmj_mac_valid(const char *text);
 struct vmj_json;
 struct json_object *vmj_forwards_to_json(const struct vmj_forward *f, unsigned int n);
 void vmj_forwards_from_json(struct vmj_json *in, struct vmj_forward *ret, unsigned int *ret_n);
+
+/* "size", "volume", "image": their keys in an option. */
+const char *vmj_disk_kind_name(enum vmj_disk_kind kind);
 
 /* The one-line summary for AdminComment: "vm image=tiny@2 vcpus=2 memory=512M net=lan". buf of
  * VMJ_SUMMARY_MAX. */

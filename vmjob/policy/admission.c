@@ -67,20 +67,76 @@ static int resolve_script(const struct vmj_config *c, const struct vmj_job_shape
 	return 0;
 }
 
-static int check_disks(const struct vmj_config *c, const struct vmj_request *r,
-		       struct vmj_error *err)
+static const struct vmj_storage_config *find_storage(const struct vmj_config *c, const char *name)
+{
+	for (unsigned int i = 0; i < c->n_storages; i++)
+		if (strcmp(c->storages[i].name, name) == 0)
+			return &c->storages[i];
+	return NULL;
+}
+
+/* "": the first of vmjob.conf. */
+static int resolve_storage(const struct vmj_config *c, const char *what,
+			   char storage[VMJ_NAME_MAX + 1], struct vmj_error *err)
+{
+	if (!*storage)
+		strcpy(storage, c->storages[0].name);
+	if (find_storage(c, storage))
+		return 0;
+	return vmj_fail_user(err, ENOENT,
+			     "%s: there is no storage %s here: see `vmjob storage list`", what,
+			     storage);
+}
+
+static int check_disk_limit(const struct vmj_config *c, const struct vmj_request *r,
+			    struct vmj_error *err)
 {
 	char v[24], limit[24];
 	uint64_t sum = 0;
 
 	for (unsigned int i = 0; i < r->n_disks; i++)
-		sum += r->disks[i].size_mib; /* at most 16 of at most 2^26 */
+		sum += r->disks[i].size_mib; /* of fresh ones; at most 16 of at most 2^26 */
 	if (sum <= c->max_disk_mib)
 		return 0;
 	return vmj_fail_user(err, ERANGE,
 			     "--vm-disk: %s in all are above this site's limit: give at most %s",
 			     vmj_format_size_mib(sum, v, sizeof(v)),
 			     vmj_format_size_mib(c->max_disk_mib, limit, sizeof(limit)));
+}
+
+/* Each node has a guest of its own, and a volume can be in one guest only. */
+static int check_single(const struct vmj_job_shape *shape, const char *what, const char *volume,
+			struct vmj_error *err)
+{
+	if (shape->nodes <= 1)
+		return 0;
+	return vmj_fail_user(err, EINVAL,
+			     "%s: volume %s cannot be in %" PRIu32
+			     " guests: ask for one node, or leave it out",
+			     what, volume, shape->nodes);
+}
+
+static int resolve_disks(const struct vmj_config *c, const struct vmj_job_shape *shape,
+			 struct vmj_request *r, struct vmj_error *err)
+{
+	int rc = check_disk_limit(c, r, err);
+
+	for (unsigned int i = 0; rc == 0 && i < r->n_disks; i++) {
+		struct vmj_disk_request *d = &r->disks[i];
+
+		if (d->kind != VMJ_DISK_VOLUME)
+			continue;
+		rc = check_single(shape, "--vm-disk", d->name, err);
+		if (rc == 0)
+			rc = resolve_storage(c, "--vm-disk", d->storage, err);
+	}
+	if (rc == 0 && *r->persistent) {
+		rc = check_single(shape, "--vm-persistent", r->persistent, err);
+		if (rc == 0)
+			rc = resolve_storage(c, "--vm-persistent", r->persistent_storage, err);
+	}
+	/* Two names of one volume may have become one. */
+	return rc < 0 ? rc : vmj_request_check(r, err);
 }
 
 /* "lan, nat", or what to say when there are none. */
@@ -146,7 +202,7 @@ static int resolve(const struct vmj_config *c, const struct vmj_job_shape *shape
 	if (rc == 0)
 		rc = resolve_script(c, shape, r, err);
 	if (rc == 0)
-		rc = check_disks(c, r, err);
+		rc = resolve_disks(c, shape, r, err);
 	if (rc == 0)
 		rc = resolve_nets(c, shape, r, err);
 	if (rc < 0)

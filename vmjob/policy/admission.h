@@ -36,7 +36,9 @@ struct vmj_admission {
 /*
  * Resolve defaults, check limits. Guest memory: --vm-memory, else --mem, else the default. vCPUs:
  * the job's CPUs on a node, whatever the request says (users can forge it). Script: --vm-script,
- * else the site's default for batch jobs, host for the command of salloc and srun. Admitting what
+ * else the site's default for batch jobs, host for the command of salloc and srun. Volumes: of the
+ * first storage where none is given; only for jobs of one node. Limits on disks count fresh ones.
+ * Whether volumes and images are there is the host's to find out. Admitting what
  * was admitted changes nothing. Who may use a network is the agent's to check (it takes name
  * services). All failures are the user's fault.
  */
