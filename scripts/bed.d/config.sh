@@ -98,6 +98,10 @@ storage default {
 	path = "/srv/vmjob"
 }
 
+storage small {
+	path = "/srv/vmjob-small"
+}
+
 network lan {
 	kind = bridge
 	bridge = br0

@@ -60,15 +60,20 @@ ready_virtlockd() { [ -S /run/libvirt/virtlockd-sock ]; }
 run_libvirtd() { exec libvirtd --listen; }
 ready_libvirtd() { [ -S /run/libvirt/libvirt-sock ]; }
 
-# The shared storage as a cluster file system is seen: a mount of this host's own that locks do not cross, and that
-# libvirt takes for one it may migrate on. Attributes are not cached, so that hosts see each other's writes.
-run_storage()
+# serve_storage WHAT PATH: shared storage as a cluster file system is seen: a mount of this host's own that locks do not
+# cross, and that libvirt takes for one it may migrate on. Attributes are not cached, so that hosts see each other's writes.
+serve_storage()
 {
-	while findmnt -t fuse.glusterfs /srv/vmjob >/dev/null; do umount -l /srv/vmjob; done
-	exec bindfs -f -o subtype=glusterfs,allow_other,attr_timeout=0,entry_timeout=0,negative_timeout=0 \
-		/run/bed/shared /srv/vmjob
+	while findmnt -t fuse.glusterfs "$2" >/dev/null; do umount -l "$2"; done
+	exec bindfs -f -o subtype=glusterfs,allow_other,attr_timeout=0,entry_timeout=0,negative_timeout=0 "$1" "$2"
 }
-ready_storage() { [ "$(stat -f -c %T /srv/vmjob 2>/dev/null)" = fuseblk ]; }
+storage_is_served() { [ "$(stat -f -c %T "$1" 2>/dev/null)" = fuseblk ]; }
+
+run_storage() { serve_storage /run/bed/shared /srv/vmjob; }
+ready_storage() { storage_is_served /srv/vmjob; }
+
+run_small() { serve_storage /run/bed/shared-small /srv/vmjob-small; }
+ready_small() { storage_is_served /srv/vmjob-small; }
 
 # vmjobd says that it is ready as it would to systemd.
 run_vmjobd()

@@ -8,7 +8,7 @@ fault_power_cut()
 	switch_ip link set "p-$1" down 2>/dev/null || :
 	cgroup_kill "$bed_group/$1"
 	await_until 10 host_is_off "$1" || die "host $1 does not end"
-	rm -f "$state/host/$1/storage-cut"
+	rm -f "$state/host/$1"/storage-cut.*
 }
 
 host_is_off()
@@ -43,33 +43,49 @@ fault_link()
 }
 
 # Hangs as a hard NFS mount hangs whose server is gone; with -f, fails as a client does that was thrown out: what was open
-# stays broken after the mend.
+# stays broken after the mend. Of each domain the daemon that serves it: storage_cut HOST DOMAIN [-f], storage_mend HOST DOMAIN.
 fault_storage_cut()
 {
+	local file=$state/host/$1/storage-cut.$2 daemon
+	daemon=$(storage_daemon "$2")
 	host_power_needed "$1"
-	if [ "$2" = -f ]; then
-		host_exec "$1" "" bash -c 'touch /run/bed/storage.stop; kill -9 "$(</run/bed/storage.pid)"'
-		echo fails >"$state/host/$1/storage-cut"
-	else
-		host_exec "$1" "" bash -c 'kill -STOP "$(</run/bed/storage.pid)"'
-		echo hangs >"$state/host/$1/storage-cut"
-	fi
+	case $(fault_storage "$1" "$2")${3:-} in
+	fails*) ;;
+	*-f)
+		host_exec "$1" "" bash -c 'touch "/run/bed/$0.stop"; kill -9 "$(<"/run/bed/$0.pid")"' "$daemon"
+		echo fails >"$file"
+		;;
+	*)
+		host_exec "$1" "" bash -c 'kill -STOP "$(<"/run/bed/$0.pid")"' "$daemon"
+		echo hangs >"$file"
+		;;
+	esac
 }
 
 fault_storage_mend()
 {
-	local file=$state/host/$1/storage-cut
+	local file=$state/host/$1/storage-cut.$2 daemon
+	daemon=$(storage_daemon "$2")
 	host_power_needed "$1"
-	case $(cat "$file" 2>/dev/null) in
-	fails) host_exec "$1" "" /run/bed/svc start storage ;;
-	hangs) host_exec "$1" "" bash -c 'kill -CONT "$(</run/bed/storage.pid)"' ;;
+	case $(fault_storage "$1" "$2") in
+	fails) host_exec "$1" "" /run/bed/svc start "$daemon" ;;
+	hangs) host_exec "$1" "" bash -c 'kill -CONT "$(<"/run/bed/$0.pid")"' "$daemon" ;;
 	esac
 	rm -f "$file"
 }
 
+# fault_storage HOST DOMAIN: ok, hangs or fails.
 fault_storage()
 {
-	cat "$state/host/$1/storage-cut" 2>/dev/null || echo ok
+	cat "$state/host/$1/storage-cut.$2" 2>/dev/null || echo ok
+}
+
+storage_daemon()
+{
+	case $1 in
+	default) echo storage ;;
+	*) echo "$1" ;;
+	esac
 }
 
 fault_freeze()
@@ -77,7 +93,7 @@ fault_freeze()
 	host_power_needed "$1"
 	fault_set_frozen "$1" 1
 	# What waits for storage that hangs cannot be frozen, and does nothing either.
-	[ "$(fault_storage "$1")" = hangs ] || await_while 10 fault_is_freezing "$1" ||
+	[[ "$(fault_storage "$1" default) $(fault_storage "$1" small)" == *hangs* ]] || await_while 10 fault_is_freezing "$1" ||
 		die "host $1 does not freeze: something on it cannot be stopped"
 }
 

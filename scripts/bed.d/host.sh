@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # Hosts from outside. The switch is a process that holds a network namespace with a bridge, and a mount namespace in
-# which the build root can be used; it lives as long as the bed. A host is a loop (bed.d/power) that keeps
+# which the build root can be used and the small shared storage is; it lives as long as the bed. A host is a loop (bed.d/power) that keeps
 # a set of namespaces with bed.d/init as process 1; the namespaces, and with them mounts and links, go when process 1 goes.
 
 # Starts the switch. Its link names and addresses are known inside the bed only.
@@ -18,10 +18,11 @@ switch_start()
 			mount -t proc proc "$1/proc"
 			chroot "$1" ip link add switch type bridge forward_delay 0
 			chroot "$1" ip link set switch up
+			mount -t tmpfs -o "size=$4,mode=755" vmjob-small "$3"
 			echo $$ >"$2.new"
 			mv "$2.new" "$2"
 			exec sleep infinity
-		' switch "$root" "$state/switch.pid" </dev/null >"$state/switch.log" 2>&1
+		' switch "$root" "$state/switch.pid" "$state/shared-small" "$small_size" </dev/null >"$state/switch.log" 2>&1
 	) &
 	await_until 10 test -s "$state/switch.pid" || die "the switch does not start: $(<"$state/switch.log")"
 }
@@ -111,6 +112,12 @@ cluster_await()
 cluster_is_ready()
 {
 	[ "$(host_exec ctl "" sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)" = "$1" ]
+}
+
+# Makes the shared storage ready for vmjob.
+storage_format()
+{
+	host_exec ctl "" bash -c 'for name in default small; do vmjob image init --storage="$name" >/dev/null || exit; done'
 }
 
 # Becomes a command on a host, as USER (empty: root), in all its namespaces and cgroups, on a terminal of the host's

@@ -4,6 +4,7 @@
 #   hosts            its hosts, ctl first         tree         where installed vmjob came from (may be missing)
 #   etc/             configuration all hosts get  up           exists once `up` was complete; lock: held by `up`
 #   shared/ lockd/   the shared storage and its locks          home/    the users' homes, shared too
+#   shared-small/    the small shared storage (mounted in the switch's mount namespace)
 #   kvm              exists if hosts get /dev/kvm           buildroot  the path of their root
 #   host/NAME/       upper (its disk), work, root (mount point), tree (vmjob as it was at power-on), pid, log
 # Processes are found by cgroup, never by this directory alone: see cgroup.sh.
@@ -11,6 +12,9 @@
 bed=${BED:-bed}
 [[ $bed =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "BED=$bed: a bed's name is a letter, then letters, digits and -, in lower case"
 state=$cache/bed/$bed
+
+# What the storage domain `small` holds, for tests of full disks.
+small_size=96m
 
 state_hosts()
 {
@@ -26,7 +30,7 @@ state_create()
 	exec 8>"$state/lock"
 	flock -n 8
 	echo "$$" >"$state/lock"
-	mkdir -p "$state"/{etc,shared,lockd,home,host}
+	mkdir -p "$state"/{etc,shared,shared-small,lockd,home,host}
 	# An overlay, as containers have it, cannot be the upper layer of another.
 	[ "$(stat -f -c %T "$state")" != overlayfs ] || mount -t tmpfs -o mode=700 "$bed_group" "$state/host"
 	[ -z "$2" ] || echo "$2" >"$state/tree"

@@ -159,6 +159,32 @@ teardown_file()
 	refute on n1 test -e /srv/vmjob/lost
 }
 
+@test "storage-cut all: for every host at once, and for one domain only" {
+	on n1 bash -c 'echo kept | tee /srv/vmjob/cut >/srv/vmjob-small/cut'
+	bed storage-cut -f -s small all
+	refute on n1 cat /srv/vmjob-small/cut
+	refute on n2 touch /srv/vmjob-small/lost
+	on n2 cat /srv/vmjob/cut
+	[[ $(bed status) =~ n2\ .*storage\ ok\ +small\ fails ]]
+	bed storage-mend -s small all
+	on n2 cat /srv/vmjob-small/cut
+	bed storage-cut all
+	refute on n1 timeout 0.3 cat /srv/vmjob/cut
+	refute on n2 timeout 0.3 cat /srv/vmjob/cut
+	on n2 cat /srv/vmjob-small/cut
+	bed storage-mend all
+	on n1 cat /srv/vmjob/cut
+	refute bash -c '"$1" status | grep -E "hangs|fails"' _ "$top/scripts/bed"
+}
+
+@test "the small storage is small, and shared" {
+	run on n1 bash -c 'cat /dev/zero >/srv/vmjob-small/filler'
+	[[ $output == *"No space left"* ]]
+	refute on n2 bash -c 'echo more >/srv/vmjob-small/more'
+	on n2 rm -f /srv/vmjob-small/filler /srv/vmjob-small/more
+	on n1 bash -c 'echo again >/srv/vmjob-small/more'
+}
+
 @test "freeze: nothing on the host runs until thaw" {
 	on n1 bash -c 'while :; do date +%s%N >/tmp/beat.new; mv /tmp/beat.new /tmp/beat; sleep 0.05; done' 3>&- &
 	eventually 5 on n1 test -s /tmp/beat
@@ -232,6 +258,8 @@ teardown_file()
 	[[ $status == 1 && $output == *"no host 'n9'"* ]]
 	run bed explode
 	[ "$status" = 2 ]
+	run bed storage-cut -s nonsense n1
+	[[ $status == 1 && $output == *"default and small"* ]]
 	run env BED=../x "$top/scripts/bed" up
 	[[ $status == 1 && $output == *"BED=../x"* ]]
 }
