@@ -4,6 +4,9 @@
 # which the build root can be used and the small shared storage is; it lives as long as the bed. A host is a loop (bed.d/power) that keeps
 # a set of namespaces with bed.d/init as process 1; the namespaces, and with them mounts and links, go when process 1 goes.
 
+# What the small storage holds, for tests of full disks.
+small_size=96m
+
 # Starts the switch. Its link names and addresses are known inside the bed only.
 switch_start()
 {

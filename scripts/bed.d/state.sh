@@ -13,9 +13,6 @@ bed=${BED:-bed}
 [[ $bed =~ ^[a-z][a-z0-9-]{0,31}$ ]] || die "BED=$bed: a bed's name is a letter, then letters, digits and -, in lower case"
 state=$cache/bed/$bed
 
-# What the storage domain `small` holds, for tests of full disks.
-small_size=96m
-
 state_hosts()
 {
 	cat "$state/hosts" 2>/dev/null || :
