@@ -113,11 +113,11 @@ static void test_domain_not_mounted(void **state)
 static void test_domain_of_the_future(void **state)
 {
 	vmj_autofree char *d = at(*state, "d"), *mark = at(d, "vmjob-domain.json");
-	const char *text = "{\"format\":\"vmjob-domain\",\"version\":2,\"name\":\"test\"}";
+	const char *text = "{\"format\":\"vmjob-domain\",\"version\":3,\"name\":\"test\"}";
 	struct vmj_error err = {.code = 0};
 
 	write_file(mark, text, strlen(text));
-	assert_refused(vmj_storage_check(d, &err), err, EPROTO, "version 2");
+	assert_refused(vmj_storage_check(d, &err), err, EPROTO, "version 3");
 	write_file(mark, "{", 1);
 	assert_refused(vmj_storage_check(d, &err), err, EINVAL, "damaged");
 	text = "{\"format\":\"vmjob-domain\",\"version\":1,\"name\":null}";

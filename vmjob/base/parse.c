@@ -163,6 +163,18 @@ const char *vmj_format_size_mib(uint64_t mib, char *buf, size_t size)
 	return buf;
 }
 
+const char *vmj_format_bytes(uint64_t bytes, char *buf, size_t size)
+{
+	static const char units[] = "BKMGTPE";
+	double n = (double)bytes;
+	int unit = 0;
+
+	for (; n >= 1024 && units[unit + 1]; unit++)
+		n /= 1024;
+	snprintf(buf, size, unit ? "%.1f%c" : "%.0f%c", n, units[unit]);
+	return buf;
+}
+
 /* a * f + b, and whether it fits. */
 static bool times_plus(uint64_t a, uint64_t f, uint64_t b, uint64_t *ret)
 {

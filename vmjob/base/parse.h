@@ -41,6 +41,9 @@ bool vmj_name_valid(const char *text);
  * convenience. */
 const char *vmj_format_size_mib(uint64_t mib, char *buf, size_t size);
 
+/* Bytes for a person: "17B", "1.5G". buf holds at least 24 bytes; returned for convenience. */
+const char *vmj_format_bytes(uint64_t bytes, char *buf, size_t size);
+
 /* Copy with every control character, quote, backslash and byte outside printable ASCII shown as
  * \xNN; what does not fit into `size` (at least 8) ends in "...". For quoting a user's value in a
  * sentence. */

@@ -106,14 +106,7 @@ int64_t vmj_json_int(struct json_object *o, const char *key, int64_t otherwise)
 
 const char *vmj_bytes_format(int64_t bytes, char buf[VMJ_CELL_MAX])
 {
-	static const char units[] = "BKMGTPE";
-	double n = (double)bytes;
-	int unit = 0;
-
-	for (; n >= 1024 && units[unit + 1]; unit++)
-		n /= 1024;
-	snprintf(buf, VMJ_CELL_MAX, unit ? "%.1f%c" : "%.0f%c", n, units[unit]);
-	return buf;
+	return vmj_format_bytes((uint64_t)bytes, buf, VMJ_CELL_MAX);
 }
 
 const char *vmj_cell_mib(struct json_object *value, char buf[VMJ_CELL_MAX])

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The directory domain itself: its mark and its layout. */
+#include "vmjob/storage/layout.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -12,63 +13,93 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 #include "vmjob/base/spawn.h"
-#include "vmjob/base/parse.h"
-#include "vmjob/storage/layout.h"
 #include "vmjob/model/json.h"
 
-#define DOMAIN_FILE    "vmjob-domain.json"
-#define DOMAIN_FORMAT  "vmjob-domain"
-#define DOMAIN_VERSION 1
-#define DOMAIN_MAX     4096
-#define ANSWER_MS      15000
+#define DOMAIN_FORMAT "vmjob-domain"
+#define DOMAIN_MAX    4096
+#define DOMAIN_DEPTH  16
+#define ANSWER_MS     15000
 
-struct mark {
-	char name[VMJ_NAME_MAX + 1];
+const struct vmj_domain_folder vmj_domain_folders[] = {
+	{"images", 01777, 1}, /* users make their own folders, as in /tmp */
+	{"images/public", 0755, 1}, {"shares", 01777, 2}, /* and their own markers */
+	{"volumes", 0711, 2}, /* QEMU passes through it, to what it knows the name of */
+	{"leases", 0700, 2},        {"hosts", 0700, 2},   {0},
 };
 
-static int parse_mark(const char *path, const char *text, struct mark *ret, struct vmj_error *err)
+bool vmj_domain_uid(const char *folder, uid_t *ret)
 {
-	vmj_autojson struct json_object *o = json_tokener_parse(text);
-	struct json_object *format, *version, *name;
+	uint64_t v;
 
-	if (!json_object_is_type(o, json_type_object) ||
-	    !json_object_object_get_ex(o, "format", &format) ||
-	    !json_object_is_type(format, json_type_string) ||
-	    strcmp(json_object_get_string(format), DOMAIN_FORMAT) != 0 ||
-	    !json_object_object_get_ex(o, "version", &version) ||
-	    !json_object_object_get_ex(o, "name", &name) ||
-	    !json_object_is_type(name, json_type_string) ||
-	    !vmj_name_valid(json_object_get_string(name)))
-		return vmj_fail(err, EINVAL, "storage %s: %s/" DOMAIN_FILE " is damaged", path,
-				path);
-	if (json_object_get_int64(version) != DOMAIN_VERSION)
+	if (vmj_parse_u64("uid", folder, 0, (uid_t)-2, &v, NULL) < 0 ||
+	    (folder[0] == '0' && folder[1]))
+		return false;
+	*ret = (uid_t)v;
+	return true;
+}
+
+static int fail_damaged(const char *path, const struct vmj_error *why, struct vmj_error *err)
+{
+	return vmj_fail(err, EINVAL,
+			"storage %s: its " VMJ_DOMAIN_FILE " is damaged (%s): bring it back from "
+			"a backup, or remove it and run `vmjob storage format`",
+			path, why->text);
+}
+
+/* What another version would not have comes after the version. */
+static int parse_mark(const char *path, const char *text, size_t len, struct vmj_domain_mark *ret,
+		      struct vmj_error *err)
+{
+	vmj_autojson struct json_object *o = NULL;
+	struct vmj_domain_mark m = {.version = 0};
+	struct vmj_error why = {.code = 0};
+	char format[sizeof(DOMAIN_FORMAT)];
+	struct vmj_json in;
+	uint32_t version = 0;
+
+	if (vmj_json_parse(VMJ_DOMAIN_FILE, text, len, DOMAIN_DEPTH, &o, &why) < 0)
+		return fail_damaged(path, &why, err);
+	vmj_json_open(&in, o, "", &why);
+	vmj_json_string(&in, "format", VMJ_NEEDED, format, sizeof(format));
+	vmj_json_u32(&in, "version", VMJ_NEEDED, 1, UINT32_MAX, &version);
+	if (in.rc == 0 && strcmp(format, DOMAIN_FORMAT) != 0)
+		vmj_json_refuse(&in, "format", EINVAL, "it is not " DOMAIN_FORMAT);
+	if (in.rc == 0 && version > VMJ_DOMAIN_VERSION)
 		return vmj_fail(err, EPROTO,
-				"storage %s has version %lld of the layout, this vmjob knows %d: "
+				"storage %s has version %u of the layout, this vmjob knows %d: "
 				"install the newer vmjob here",
-				path, (long long)json_object_get_int64(version), DOMAIN_VERSION);
-	snprintf(ret->name, sizeof(ret->name), "%s", json_object_get_string(name));
+				path, version, VMJ_DOMAIN_VERSION);
+	vmj_json_string(&in, "name", VMJ_NEEDED, m.name, sizeof(m.name));
+	vmj_json_string(&in, "uuid", VMJ_NEEDED, m.uuid, sizeof(m.uuid));
+	if (in.rc == 0 && !vmj_name_valid(m.name))
+		vmj_json_refuse(&in, "name", EINVAL, "it is not a name");
+	if (vmj_json_close(&in) < 0)
+		return fail_damaged(path, &why, err);
+	m.version = version;
+	*ret = m;
 	return 0;
 }
 
-static int read_mark(const char *path, struct mark *ret, struct vmj_error *err)
+int vmj_domain_read(const char *path, struct vmj_domain_mark *ret, struct vmj_error *err)
 {
 	vmj_autoclose int dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	vmj_autofree char *text = NULL;
+	size_t len;
 	int rc;
 
 	if (dir < 0)
 		return vmj_fail(err, errno, "storage %s cannot be opened: %m", path);
-	rc = vmj_file_read(dir, DOMAIN_FILE, DOMAIN_MAX, &text, NULL, NULL);
+	rc = vmj_file_read(dir, VMJ_DOMAIN_FILE, DOMAIN_MAX, &text, &len, NULL);
 	if (rc == -ENOENT)
-		return vmj_fail(
-			err, ENOENT,
-			"storage %s has no " DOMAIN_FILE
-			": it is not mounted here, or `vmjob image init` never made it a domain",
-			path);
+		return vmj_fail(err, ENOENT,
+				"storage %s has no " VMJ_DOMAIN_FILE
+				": it is not mounted here, or `vmjob storage format` never made it "
+				"a domain",
+				path);
 	if (rc < 0)
-		return vmj_fail(err, -rc, "storage %s: cannot read " DOMAIN_FILE ": %s", path,
+		return vmj_fail(err, -rc, "storage %s: cannot read " VMJ_DOMAIN_FILE ": %s", path,
 				vmj_strerror(rc));
-	return parse_mark(path, text, ret, err);
+	return parse_mark(path, text, len, ret, err);
 }
 
 /* A server that has gone away keeps whoever asks waiting, for ever if it must. A process can be
@@ -78,7 +109,7 @@ static int check_answers(const char *path, struct vmj_error *err)
 	vmj_autofree char *file = NULL;
 	struct vmj_error e = {.code = 0};
 
-	if (asprintf(&file, "%s/" DOMAIN_FILE, path) < 0)
+	if (asprintf(&file, "%s/" VMJ_DOMAIN_FILE, path) < 0)
 		return vmj_fail(err, ENOMEM, "storage %s: out of memory", path);
 	vmj_spawn(&(struct vmj_spawn){.argv = (const char *const[]){"head", "-c", "1", "--", file,
 								    NULL},
@@ -90,84 +121,149 @@ static int check_answers(const char *path, struct vmj_error *err)
 	return 0; /* what else is wrong, the caller will see */
 }
 
-int vmj_storage_check(const char *path, struct vmj_error *err)
+/* A folder that others than root may write could not be trusted: anybody might forge leases. Those
+ * that users write are sticky. */
+static int check_folder(const char *path, int domain, const struct vmj_domain_folder *f,
+			struct vmj_error *err)
 {
-	struct mark m;
-	int rc = check_answers(path, err);
+	static const char mend[] = "`vmjob storage format` mends it";
+	struct stat st;
 
-	if (rc == 0)
-		rc = read_mark(path, &m, err);
-	if (rc == 0) {
-		vmj_autoclose int images = -1;
-		vmj_autofree char *dir = NULL;
+	if (fstatat(domain, f->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return vmj_fail(err, errno, "storage %s: its folder %s: %m: %s", path, f->name,
+				mend);
+	if (!S_ISDIR(st.st_mode))
+		return vmj_fail(err, ENOTDIR,
+				"storage %s: its folder %s is not a directory: remove it, then %s",
+				path, f->name, mend);
+	if (f->since == 1 || (f->mode & S_ISVTX))
+		return 0;
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
+		return vmj_fail(err, EPERM,
+				"storage %s: its folder %s can be written by others than root "
+				"(owner %u, mode %04o): %s",
+				path, f->name, (unsigned int)st.st_uid,
+				(unsigned int)(st.st_mode & 07777), mend);
+	return 0;
+}
 
-		if (asprintf(&dir, "%s/images", path) < 0)
-			return vmj_fail(err, ENOMEM, "storage %s: out of memory", path);
-		images = open(dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (images < 0)
-			return vmj_fail(err, errno, "storage %s: its images directory: %m", path);
-	}
+static int check_folders(const char *path, unsigned int version, struct vmj_error *err)
+{
+	vmj_autoclose int domain = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int rc = 0;
+
+	if (domain < 0)
+		return vmj_fail(err, errno, "storage %s cannot be opened: %m", path);
+	for (const struct vmj_domain_folder *f = vmj_domain_folders; rc == 0 && f->name; f++)
+		if (f->since <= version)
+			rc = check_folder(path, domain, f, err);
 	return rc;
 }
 
+static int check_domain(const char *path, unsigned int version, struct vmj_error *err)
+{
+	struct vmj_domain_mark m;
+	int rc = check_answers(path, err);
+
+	if (rc == 0)
+		rc = vmj_domain_read(path, &m, err);
+	if (rc == 0 && m.version < version)
+		return vmj_fail(err, EPROTO,
+				"storage %s has version %u of the layout, which holds images only: "
+				"run `vmjob storage format` once, as root",
+				path, m.version);
+	return rc < 0 ? rc : check_folders(path, version, err);
+}
+
+int vmj_storage_check(const char *path, struct vmj_error *err)
+{
+	return check_domain(path, 1, err);
+}
+
+int vmj_storage_check_volumes(const char *path, struct vmj_error *err)
+{
+	return check_domain(path, 2, err);
+}
+
 /* A directory of exactly this mode, whatever the umask and whatever was there. */
-static int make_directory(const char *path, const char *sub, mode_t mode, struct vmj_error *err)
+static int make_directory(const char *path, const struct vmj_domain_folder *f,
+			  struct vmj_error *err)
 {
 	vmj_autoclose int fd = -1;
 	char dir[PATH_MAX];
 	struct stat st;
 
-	if ((size_t)snprintf(dir, sizeof(dir), "%s/%s", path, sub) >= sizeof(dir))
+	if ((size_t)snprintf(dir, sizeof(dir), "%s/%s", path, f->name) >= sizeof(dir))
 		return vmj_fail(err, ENAMETOOLONG, "storage %s: its path is too long", path);
-	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+	if (mkdir(dir, f->mode & 0777) < 0 && errno != EEXIST)
 		return vmj_fail(err, errno, "storage %s: cannot make %s: %m", path, dir);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 ||
 	    (st.st_uid != geteuid() && fchown(fd, geteuid(), getegid()) < 0) ||
-	    fchmod(fd, mode) < 0)
+	    fchmod(fd, f->mode) < 0)
 		return vmj_fail(err, errno, "storage %s: cannot set up %s: %m", path, dir);
 	return 0;
 }
 
-static int write_mark(const char *path, const char *name, struct vmj_error *err)
+static int new_uuid(char ret[37], struct vmj_error *err)
+{
+	vmj_autofree char *uuid = NULL;
+	int rc = vmj_file_read(-1, "/proc/sys/kernel/random/uuid", 64, &uuid, NULL, err);
+
+	if (rc == 0)
+		snprintf(ret, 37, "%.36s", uuid);
+	return rc;
+}
+
+static int write_mark(const char *path, const struct vmj_domain_mark *m, struct vmj_error *err)
 {
 	vmj_autojson struct json_object *o = json_object_new_object();
-	vmj_autofree char *uuid = NULL, *file = NULL;
+	vmj_autofree char *file = NULL;
 	const char *text;
-	int rc;
 
-	rc = vmj_file_read(-1, "/proc/sys/kernel/random/uuid", 64, &uuid, NULL, err);
-	if (rc < 0)
-		return rc;
-	uuid[strcspn(uuid, "\n")] = '\0';
-	if (!o || asprintf(&file, "%s/" DOMAIN_FILE, path) < 0)
+	if (!o || asprintf(&file, "%s/" VMJ_DOMAIN_FILE, path) < 0)
 		return vmj_fail(err, ENOMEM, "storage %s: out of memory", path);
-	json_object_object_add(o, "format", json_object_new_string(DOMAIN_FORMAT));
-	json_object_object_add(o, "version", json_object_new_int(DOMAIN_VERSION));
-	json_object_object_add(o, "name", json_object_new_string(name));
-	json_object_object_add(o, "uuid", json_object_new_string(uuid));
+	vmj_json_put_string(o, "format", DOMAIN_FORMAT);
+	vmj_json_put_u64(o, "version", VMJ_DOMAIN_VERSION);
+	vmj_json_put_string(o, "name", m->name);
+	vmj_json_put_string(o, "uuid", m->uuid);
 	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
 	return vmj_file_write_atomic(-1, file, text, strlen(text), 0644, err);
 }
 
+/* The mark as it is, or a new one of version 0. */
+static int read_or_make(const char *path, const char *name, struct vmj_domain_mark *m,
+			struct vmj_error *err)
+{
+	struct vmj_error e = {.code = 0};
+	int rc = vmj_domain_read(path, m, &e);
+
+	if (rc == 0 && strcmp(m->name, name) != 0)
+		return vmj_fail(err, EEXIST, "storage %s is the domain \"%s\" already", path,
+				m->name);
+	if (rc == -ENOENT) {
+		*m = (struct vmj_domain_mark){.version = 0};
+		strcpy(m->name, name);
+		return new_uuid(m->uuid, err);
+	}
+	if (rc < 0 && err)
+		*err = e;
+	return rc;
+}
+
 int vmj_storage_format(const char *path, const char *name, struct vmj_error *err)
 {
-	struct mark m;
+	struct vmj_domain_mark m;
 	int rc;
 
 	rc = vmj_parse_name("the domain's name", name, err);
 	if (rc == 0)
 		rc = vmj_mkdir_p(path, 0755, err);
-	if (rc < 0)
+	if (rc == 0)
+		rc = read_or_make(path, name, &m, err);
+	for (const struct vmj_domain_folder *f = vmj_domain_folders; rc == 0 && f->name; f++)
+		rc = make_directory(path, f, err);
+	if (rc < 0 || m.version == VMJ_DOMAIN_VERSION)
 		return rc;
-	rc = read_mark(path, &m, err);
-	if (rc == 0 && strcmp(m.name, name) != 0)
-		return vmj_fail(err, EEXIST, "storage %s is the domain \"%s\" already", path,
-				m.name);
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	if (make_directory(path, "images", 01777, err) < 0 ||
-	    make_directory(path, "images/public", 0755, err) < 0)
-		return err ? -err->code : -EIO;
-	return rc == 0 ? 0 : write_mark(path, name, err); /* the mark last: with it, all is there */
+	return write_mark(path, &m, err); /* last: with it, all is there */
 }
