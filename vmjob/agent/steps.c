@@ -2,8 +2,10 @@
 #include "vmjob/agent/steps.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "vmjob/base/log.h"
 
@@ -30,6 +32,23 @@ static unsigned int undo_from(const struct vmj_step *steps, unsigned int last, v
 	return leftovers;
 }
 
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int perform(const struct vmj_step *step, void *ctx, struct vmj_error *err)
+{
+	int64_t begin = now_us();
+	int r = step->perform(ctx, err);
+
+	vmj_debug("%s took %" PRId64 " us", step->name, now_us() - begin);
+	return r;
+}
+
 int vmj_steps_run(const struct vmj_step *steps, void *ctx, unsigned int *ret_leftovers,
 		  struct vmj_error *err)
 {
@@ -37,7 +56,7 @@ int vmj_steps_run(const struct vmj_step *steps, void *ctx, unsigned int *ret_lef
 	int r;
 
 	for (unsigned int i = 0; steps[i].name; i++) {
-		r = steps[i].perform(ctx, err);
+		r = perform(&steps[i], ctx, err);
 		if (r < 0) {
 			leftovers = undo_from(steps, i, ctx);
 			if (ret_leftovers)
