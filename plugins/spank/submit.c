@@ -78,7 +78,7 @@ static int has_arg(const struct vmj_option *option)
 {
 	if (!option->arg)
 		return 0;
-	return option->arg[0] == '[' ? 2 : 1;
+	return option->optional ? 2 : 1;
 }
 
 int vmj_submit_register(spank_t sp)

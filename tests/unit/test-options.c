@@ -22,6 +22,7 @@ static void the_table_is_whole(void **state)
 		assert_string_not_equal(o->env, VMJ_REQUEST_ENV);
 		assert_non_null(o->help);
 		assert_non_null(o->set);
+		assert_int_equal(o->optional, strcmp(o->name, "vm-ha") == 0);
 		for (const struct vmj_option *p = vmj_options; p < o; p++) {
 			assert_string_not_equal(p->name, o->name);
 			assert_string_not_equal(p->env, o->env);

@@ -24,7 +24,7 @@ static void print_options(const struct vmj_verb *verb)
 	if (verb != &vmj_verb_start)
 		return;
 	for (const struct vmj_option *o = vmj_options; o->name; o++)
-		printf("--%s%s\n", o->name, o->arg && o->arg[0] != '[' ? "=" : "");
+		printf("--%s%s\n", o->name, o->arg && !o->optional ? "=" : "");
 }
 
 static void print_jobs(void)

@@ -289,6 +289,7 @@ const struct vmj_option vmj_options[] = {
 		.name = "vm-ha",
 		.env = "VMJOB_HA",
 		.arg = "[PRIORITY]",
+		.optional = true,
 		.help = "start the guest anew elsewhere when its host fails",
 		.set = vmj_request_set_ha,
 	},

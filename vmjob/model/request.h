@@ -131,8 +131,9 @@ int vmj_request_add_disk(struct vmj_request *r, const char *text,
 struct vmj_option {
 	const char *name; /* "vm-image" */
 	const char *env;  /* "VMJOB_IMAGE" */
-	const char *arg; /* "[OWNER/]NAME[@REV]"; NULL: no argument; in square brackets: optional */
+	const char *arg;  /* "[OWNER/]NAME[@REV]"; NULL: no argument */
 	const char *help; /* one line */
+	bool optional;    /* the argument may be left out */
 	bool repeat;      /* in the environment: separated by ';' */
 	int (*set)(struct vmj_request *r, const char *text, struct vmj_error *err);
 };
