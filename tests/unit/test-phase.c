@@ -113,6 +113,19 @@ static void adoption(void **state)
 			 VMJ_ADOPT_KEEP);
 }
 
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+
+static void room_is_a_fiftieth_or_a_gib(void **state)
+{
+	assert_false(vmj_phase_room(0, 100 * MIB));
+	assert_false(vmj_phase_room(MIB, 100 * MIB));
+	assert_true(vmj_phase_room(2 * MIB, 100 * MIB));
+	assert_false(vmj_phase_room(GIB - 1, 1000 * GIB));
+	assert_true(vmj_phase_room(GIB, 1000 * GIB));
+	assert_false(vmj_phase_room(0, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +136,7 @@ int main(void)
 		cmocka_unit_test(only_what_runs_is_suspended),
 		cmocka_unit_test(a_refused_guest_is_not_run),
 		cmocka_unit_test(adoption),
+		cmocka_unit_test(room_is_a_fiftieth_or_a_gib),
 	};
 
 	return cmocka_run_group_tests_name("phase", tests, NULL, NULL);

@@ -298,11 +298,11 @@ def failed_suspend(t):
 
 def events(t):
     t.start(); t.running()
-    for event in ({"event": "paused", "reason": "io"}, {"event": "resumed"}, {"event": "rebooted"},
+    for event in ({"event": "paused", "reason": "space", "text": "paused: its disk is full"}, {"event": "resumed"}, {"event": "rebooted"},
                   {"event": "watchdog"}, {"event": "paused", "reason": "user"}, {"event": "unheard-of"}):
         t.agent.send(event)
     t.agent.ended()
-    t.finish(0, "its storage cannot be read or written; it goes on when it can\nvmjob: the guest rebooted\n"
+    t.finish(0, "the guest is paused: its disk is full\nvmjob: the guest rebooted\n"
                 "vmjob: the guest's watchdog ran out\nvmjob: the guest ended")
 
 

@@ -8,6 +8,7 @@
 
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/ops.h"
+#include "vmjob/agent/pause.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/turn.h"
@@ -94,6 +95,11 @@ static void adopt(struct vmj_entry *e, const struct vmj_virt_info *info)
 	case VMJ_ADOPT_COUNT_:
 		break;
 	}
+	if (info && info->io_error)
+		vmj_entry_paused(e, VMJ_PAUSE_IO);
+	if (e->rec.pause == VMJ_PAUSE_NONE) /* on record from the version before */
+		e->rec.pause = info && info->io_error ? VMJ_PAUSE_IO : VMJ_PAUSE_USER;
+	vmj_entry_stalled(e);
 	if (e->busy || e->rec.phase != VMJ_PHASE_STOPPING || e->deadline)
 		return;
 	e->was_paused = seen(info) == VMJ_SEEN_PAUSED;

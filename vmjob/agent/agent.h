@@ -15,6 +15,7 @@
 struct vmj_eventlog;
 struct vmj_follower;
 struct vmj_guests;
+struct vmj_pauses;
 struct vmj_ready;
 struct vmj_server;
 struct vmj_topology;
@@ -30,6 +31,7 @@ struct vmj_agent {
 	struct vmj_eventlog *events;
 	LIST_HEAD(, vmj_follower) followers; /* of the event log */
 	struct vmj_guests *guests;
+	struct vmj_pauses *pauses;
 	struct vmj_server *server;
 	int64_t started_us;
 	bool kvm; /* as last seen */

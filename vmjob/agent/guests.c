@@ -12,6 +12,7 @@
 
 #include "vmjob/agent/console.h"
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/pause.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/turn.h"
 #include "vmjob/base/cleanup.h"
@@ -243,29 +244,6 @@ void vmj_entry_ended(struct vmj_entry *e, enum vmj_end end)
 	vmj_console_end(e->console);
 }
 
-void vmj_entry_paused(struct vmj_entry *e, bool io)
-{
-	struct json_object *o;
-
-	if (e->rec.phase != VMJ_PHASE_RUNNING || !vmj_entry_become(e, VMJ_PHASE_PAUSED))
-		return;
-	e->pause_io = io;
-	log_event(e, "paused",
-		  io ? "paused, since a disk of it cannot be written (disk full, or storage gone)"
-		     : "paused");
-	o = json_object_new_object();
-	json_object_object_add(o, "reason", json_object_new_string(io ? "io" : "user"));
-	vmj_entry_tell(e, "paused", o);
-}
-
-void vmj_entry_resumed(struct vmj_entry *e)
-{
-	if (e->rec.phase != VMJ_PHASE_PAUSED || !vmj_entry_become(e, VMJ_PHASE_RUNNING))
-		return;
-	log_event(e, "resumed", "resumed");
-	vmj_entry_tell(e, "resumed", NULL);
-}
-
 /* An event names a domain by its job only, and may be of the job's last run. Then the present
  * one's QEMU lives: its command line names the domain. A zombie's command line is empty. */
 static bool process_lives(const struct vmj_guest *g)
@@ -355,7 +333,7 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		break;
 	case VMJ_VIRT_PAUSED:
 	case VMJ_VIRT_PAUSED_IO:
-		vmj_entry_paused(e, event == VMJ_VIRT_PAUSED_IO);
+		vmj_entry_paused(e, event == VMJ_VIRT_PAUSED ? VMJ_PAUSE_USER : VMJ_PAUSE_IO);
 		break;
 	case VMJ_VIRT_RESUMED:
 		vmj_entry_resumed(e);
@@ -367,6 +345,7 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		log_event(e, "watchdog", "its watchdog fired");
 		vmj_entry_tell(e, "watchdog", NULL);
 		break;
+	case VMJ_VIRT_DISK_REMOVED:
 	case VMJ_VIRT_STARTED:
 	case VMJ_VIRT_AGENT_UP:
 	case VMJ_VIRT_AGENT_DOWN:

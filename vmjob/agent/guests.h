@@ -28,6 +28,16 @@ typedef struct sd_event_source sd_event_source;
 /* A turn of a guest to be prepared or released: one at a time, in the order in which they came. */
 struct vmj_turn;
 
+/* PAUSED by a disk: pause.c. Times are CLOCK_MONOTONIC. */
+struct vmj_stall {
+	bool asking;                    /* which disk it is */
+	unsigned int tries;             /* to go on, without success for long */
+	int64_t next_us;                /* not before */
+	int64_t resumed_us;             /* last; 0: never */
+	char storage[VMJ_NAME_MAX + 1]; /* what it waits for; "": this host's scratch */
+	char text[VMJ_ERROR_TEXT_MAX];  /* for people */
+};
+
 struct vmj_entry {
 	LIST_ENTRY(vmj_entry) link;
 	struct vmj_agent *agent;
@@ -37,7 +47,6 @@ struct vmj_entry {
 	bool saving, save_again;
 	bool in_adoption; /* the domains that are being listed include this guest's, if it has one
 			   */
-	bool pause_io;    /* PAUSED by an I/O error, not by a user */
 	bool was_paused;  /* STOPPING, and PAUSED before (or, after our restart, perhaps) */
 	struct vmj_guest rec;
 	STAILQ_HEAD(, vmj_turn) turns;
@@ -46,8 +55,9 @@ struct vmj_entry {
 	sd_event_source *deadline;   /* STOPPING: when it is destroyed */
 	sd_event_source *press;      /* STOPPING: when its power button is pressed again */
 	struct vmj_console *console; /* while anybody watches */
-	int64_t rebooted_us;         /* the last event of a reset; 0: none */
-	int64_t stats_us;            /* when stats were read; 0: never */
+	struct vmj_stall stall;
+	int64_t rebooted_us; /* the last event of a reset; 0: none */
+	int64_t stats_us;    /* when stats were read; 0: never */
 	struct vmj_virt_stats stats;
 };
 
@@ -78,8 +88,6 @@ bool vmj_entry_become(struct vmj_entry *e, enum vmj_phase phase);
 
 /* What happened to the domain. Each does nothing where it changes nothing. */
 void vmj_entry_ended(struct vmj_entry *e, enum vmj_end end);
-void vmj_entry_paused(struct vmj_entry *e, bool io);
-void vmj_entry_resumed(struct vmj_entry *e);
 void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event event,
 		      enum vmj_end end);
 

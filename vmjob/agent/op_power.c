@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/pause.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/base/log.h"
@@ -90,7 +91,7 @@ static bool allowed(struct vmj_entry *e, struct vmj_call *call, enum vmj_action 
 
 static void suspended(struct vmj_entry *e)
 {
-	vmj_entry_paused(e, false);
+	vmj_entry_paused(e, VMJ_PAUSE_USER);
 }
 
 VMJ_OP_HANDLER(suspend)
@@ -110,6 +111,11 @@ VMJ_OP_HANDLER(resume)
 {
 	if (allowed(e, call, VMJ_ACTION_RESUME))
 		power(e, call, VMJ_LANE_MAIN, vmj_virt_resume, resumed);
+}
+
+void vmj_ops_go_on(struct vmj_entry *e)
+{
+	power(e, NULL, VMJ_LANE_MAIN, vmj_virt_resume, resumed);
 }
 
 VMJ_OP_HANDLER(reset)

@@ -179,8 +179,10 @@ static struct json_object *guest_json(const struct vmj_entry *e)
 		return NULL;
 	json_object_object_add(o, "claimed", json_object_new_boolean(e->claim.conn != NULL));
 	if (e->rec.phase == VMJ_PHASE_PAUSED)
-		json_object_object_add(o, "reason",
-				       json_object_new_string(e->pause_io ? "io" : "user"));
+		vmj_json_put_string(o, "reason",
+				    vmj_pause_name(e->rec.pause ? e->rec.pause : VMJ_PAUSE_USER));
+	if (e->rec.phase == VMJ_PHASE_PAUSED && e->stall.text[0])
+		vmj_json_put_string(o, "reason_text", e->stall.text);
 	if (e->stats_us)
 		json_object_object_add(o, "stats", stats_json(e));
 	return o;

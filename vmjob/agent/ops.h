@@ -51,6 +51,8 @@ void vmj_ops_event_logged(struct json_object *o, void *arg);
 
 /* Presses the guest's power button once libvirt is there, and again until it has ended. */
 void vmj_ops_press_power(struct vmj_entry *e);
+/* Resumes a guest that a disk has stopped. */
+void vmj_ops_go_on(struct vmj_entry *e);
 
 #define VMJ_OP_HANDLER(name)                                                         \
 	void vmj_op_##name(struct vmj_agent *a, struct vmj_call *call, uint32_t job, \

@@ -6,6 +6,8 @@
 
 #define P(x) (1u << VMJ_PHASE_##x)
 
+#define ROOM_BYTES (1ull << 30)
+
 /* PREPARING follows everything but RELEASING: a requeued job may come back before its epilog's
  * release was heard of, and prepare clears what it finds. */
 static const unsigned int may_become[] = {
@@ -74,4 +76,11 @@ enum vmj_adoption vmj_phase_adopt(enum vmj_phase phase, bool same_boot, enum vmj
 	if (phase == VMJ_PHASE_PAUSED && seen == VMJ_SEEN_RUNNING)
 		return VMJ_ADOPT_RESUMED;
 	return VMJ_ADOPT_KEEP;
+}
+
+bool vmj_phase_room(uint64_t free_bytes, uint64_t size_bytes)
+{
+	uint64_t enough = size_bytes / 50 < ROOM_BYTES ? size_bytes / 50 : ROOM_BYTES;
+
+	return free_bytes >= enough && free_bytes > 0;
 }

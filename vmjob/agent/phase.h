@@ -5,6 +5,7 @@
 #define VMJ_AGENT_PHASE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "vmjob/base/error.h"
 #include "vmjob/model/guest.h"
@@ -45,5 +46,9 @@ enum vmj_adoption {
 	VMJ_ADOPT_COUNT_,
 };
 enum vmj_adoption vmj_phase_adopt(enum vmj_phase phase, bool same_boot, enum vmj_domain_seen seen);
+
+/* Is there room again in a file system that was full? A fiftieth of it, or 1 GiB: enough that a
+ * guest that goes on is not stopped again at once. */
+bool vmj_phase_room(uint64_t free_bytes, uint64_t size_bytes);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "vmj-autoconf.h"
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/pause.h"
 #include "vmjob/agent/guests.h"
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/ready.h"
@@ -179,6 +180,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 		r = vmj_eventlog_new(scratch, a->pool, &a->events, err);
 	if (r == 0)
 		r = vmj_guests_new(a, &a->guests, err);
+	if (r == 0)
+		r = vmj_pauses_new(a, &a->pauses, err);
 	if (r < 0)
 		return r;
 	vmj_eventlog_listen(a->events, vmj_ops_event_logged, a);
@@ -193,6 +196,7 @@ static void agent_stop(struct vmj_agent *a)
 {
 	vmj_server_free(a->server);
 	vmj_pool_free(a->pool);
+	vmj_pauses_free(a->pauses);
 	vmj_guests_free(a->guests);
 	vmj_eventlog_free(a->events);
 	vmj_virt_free(a->virt);

@@ -42,6 +42,7 @@ static const struct vmj_column columns[] = {
 	{"IMAGE", "image", false, true, NULL},
 	{"ADDRESS", "addresses", false, false, vmj_cell_list},
 	{"ELAPSED", "elapsed", true, false, vmj_cell_seconds},
+	{"REASON", "reason", false, true, NULL},
 	{0},
 };
 

@@ -34,6 +34,7 @@ static const struct vmj_column lines[] = {
 	{"Host", "host", false, false, NULL},
 	{"Phase", "phase", false, false, NULL},
 	{"Reason", "reason", false, false, NULL},
+	{"Why", "reason_text", false, false, NULL},
 	{"End", "end", false, false, NULL},
 	{"Failure", "failure", false, false, NULL},
 	{"Image", "image", false, false, NULL},

@@ -112,6 +112,7 @@ struct json_object *vmj_view_guest(const char *host, struct json_object *guest)
 		{"uid", "uid"},
 		{"phase", "phase"},
 		{"reason", "reason"},
+		{"reason_text", "reason_text"},
 		{"failure", "failure"},
 		{"cpus", "cpus"},
 		{"image_path", "image_path"},

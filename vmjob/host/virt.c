@@ -260,6 +260,14 @@ static void on_agent(virConnectPtr c, virDomainPtr d, int state, int reason, voi
 		     VMJ_END_NONE);
 }
 
+static void on_removed(virConnectPtr c, virDomainPtr d, const char *alias, void *arg)
+{
+	uint32_t job;
+
+	if (job_of(d, &job))
+		tell(arg, job, VMJ_VIRT_DISK_REMOVED, VMJ_END_NONE);
+}
+
 /* In any thread. */
 static void on_close(virConnectPtr c, int reason, void *arg)
 {
@@ -308,6 +316,7 @@ static int watch_domains(virConnectPtr c, struct vmj_virt *v)
 		{VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot)},
 		{VIR_DOMAIN_EVENT_ID_WATCHDOG, VIR_DOMAIN_EVENT_CALLBACK(on_watchdog)},
 		{VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_agent)},
+		{VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed)},
 	};
 
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)

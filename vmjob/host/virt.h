@@ -33,6 +33,7 @@ enum vmj_virt_event {
 	VMJ_VIRT_WATCHDOG,
 	VMJ_VIRT_AGENT_UP,
 	VMJ_VIRT_AGENT_DOWN,
+	VMJ_VIRT_DISK_REMOVED, /* the guest has let go of a device; which: vmj_virt_disks() */
 };
 
 struct vmj_virt_ops {
@@ -54,6 +55,7 @@ enum vmj_virt_state { VMJ_VIRT_GONE, VMJ_VIRT_IS_RUNNING, VMJ_VIRT_IS_PAUSED, VM
 struct vmj_virt_info {
 	uint32_t job;
 	enum vmj_virt_state state;
+	bool io_error; /* IS_PAUSED, by an I/O error rather than by a call */
 	pid_t pid;
 };
 int vmj_virt_list(struct vmj_virt *v, struct vmj_virt_info **ret, size_t *ret_n,
@@ -63,8 +65,9 @@ int vmj_virt_info(struct vmj_virt *v, uint32_t job, struct vmj_virt_info *ret,
 
 int vmj_virt_create_paused(
 	struct vmj_virt *v, const char *xml, pid_t *ret_pid,
-	struct vmj_error *err); /* transient domain; a CPU model that does not exist or a
-				   port that is taken is the user's fault */
+	struct vmj_error *err); /* transient domain; a CPU model that does not exist, a
+				   port that is taken, a disk that another guest has locked are the
+				   user's fault */
 int vmj_virt_pin(struct vmj_virt *v, uint32_t job, uint32_t vcpus, const char (*pins)[64],
 		 const char *emulator, struct vmj_error *err);
 int vmj_virt_resume(struct vmj_virt *v, uint32_t job, struct vmj_error *err);

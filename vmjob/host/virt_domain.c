@@ -51,12 +51,13 @@ static pid_t pid_of(const char *name)
 	return (pid_t)pid;
 }
 
-static int state_of(virDomainPtr d, enum vmj_virt_state *ret)
+static int state_of(virDomainPtr d, enum vmj_virt_state *ret, bool *ret_io_error)
 {
-	int state;
+	int state, reason;
 
-	if (virDomainGetState(d, &state, NULL, 0) < 0)
+	if (virDomainGetState(d, &state, &reason, 0) < 0)
 		return -1;
+	*ret_io_error = state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR;
 	switch (state) {
 	case VIR_DOMAIN_PAUSED:
 	case VIR_DOMAIN_PMSUSPENDED:
@@ -102,7 +103,7 @@ int vmj_virt_list(struct vmj_virt *v, struct vmj_virt_info **ret, size_t *ret_n,
 		struct vmj_virt_info *info = &list[used];
 
 		if (vmj_domain_job(virDomainGetName(doms[i]), &info->job) < 0 ||
-		    state_of(doms[i], &info->state) < 0)
+		    state_of(doms[i], &info->state, &info->io_error) < 0)
 			continue; /* not ours, or gone meanwhile */
 		info->pid = pid_of(virDomainGetName(doms[i]));
 		used++;
@@ -125,7 +126,7 @@ int vmj_virt_info(struct vmj_virt *v, uint32_t job, struct vmj_virt_info *ret,
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (d) {
-		if (state_of(d, &info.state) < 0 && !vmj_virt_gone())
+		if (state_of(d, &info.state, &info.io_error) < 0 && !vmj_virt_gone())
 			return vmj_virt_fail(err, "cannot see the state of guest vmjob-%" PRIu32,
 					     job);
 		info.pid = pid_of(virDomainGetName(d));
@@ -141,6 +142,8 @@ static bool is_users_fault(void)
 
 	if (!last)
 		return false;
+	if (last->code == VIR_ERR_RESOURCE_BUSY) /* another guest has the disk's lock */
+		return true;
 	if (last->domain == VIR_FROM_CPU || (last->message && strstr(last->message, "CPU model")))
 		return true;
 	return last->message && strstr(last->message, "Could not set up host forwarding rule");
@@ -206,11 +209,12 @@ static int change_state(struct vmj_virt *v, uint32_t job, enum vmj_virt_state wa
 {
 	auto_domain virDomainPtr d = NULL;
 	enum vmj_virt_state now;
+	bool io_error;
 	int rc = vmj_virt_lookup(v, job, &d, err);
 
 	if (rc < 0)
 		return rc;
-	if (state_of(d, &now) == 0 && now == wanted)
+	if (state_of(d, &now, &io_error) == 0 && now == wanted)
 		return 0;
 	if (fn(d) < 0)
 		return vmj_virt_fail(err, "cannot %s guest vmjob-%" PRIu32, what, job);

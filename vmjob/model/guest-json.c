@@ -40,6 +40,7 @@ struct json_object *vmj_guest_to_json(const struct vmj_guest *g)
 	json_object_object_add(o, "request", vmj_request_to_json(&g->request));
 	vmj_json_put_string(o, "phase", vmj_phase_name(g->phase));
 	vmj_json_put_string(o, "end", vmj_end_name(g->end));
+	vmj_json_put_string(o, "pause", vmj_pause_name(g->pause));
 	vmj_json_put_string(o, "failure", g->failure);
 	vmj_json_put_string(o, "boot_id", g->boot_id);
 	vmj_json_put_string(o, "image_path", g->image_path);
@@ -108,7 +109,7 @@ static void place_from_json(struct vmj_json *in, struct vmj_guest *g)
 
 static void life_from_json(struct vmj_json *in, struct vmj_guest *g)
 {
-	char phase[16] = "", end[16] = "";
+	char phase[16] = "", end[16] = "", pause[16] = "none";
 	int64_t pid = 0;
 
 	vmj_json_string(in, "phase", VMJ_NEEDED, phase, sizeof(phase));
@@ -117,6 +118,9 @@ static void life_from_json(struct vmj_json *in, struct vmj_guest *g)
 	vmj_json_string(in, "end", VMJ_NEEDED, end, sizeof(end));
 	if (vmj_end_parse(end, &g->end) < 0)
 		vmj_json_refuse(in, "end", EINVAL, "\"%s\" is no ending of a guest", end);
+	vmj_json_string(in, "pause", VMJ_OPTIONAL, pause, sizeof(pause));
+	if (vmj_pause_parse(pause, &g->pause) < 0)
+		vmj_json_refuse(in, "pause", EINVAL, "\"%s\" is no pause of a guest", pause);
 	vmj_json_string(in, "failure", VMJ_NEEDED, g->failure, sizeof(g->failure));
 	vmj_json_i64(in, "pid", VMJ_NEEDED, 0, INT32_MAX, &pid);
 	g->pid = (pid_t)pid;

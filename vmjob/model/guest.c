@@ -34,6 +34,30 @@ static const struct {
 };
 static_assert(sizeof(ends) / sizeof(ends[0]) == VMJ_END_COUNT_, "a row for each");
 
+static const char *const pause_names[] = {
+	[VMJ_PAUSE_NONE] = "none",
+	[VMJ_PAUSE_USER] = "user",
+	[VMJ_PAUSE_IO] = "io",
+	[VMJ_PAUSE_SPACE] = "space",
+};
+static_assert(sizeof(pause_names) / sizeof(pause_names[0]) == VMJ_PAUSE_COUNT_, "a name for each");
+
+const char *vmj_pause_name(enum vmj_pause pause)
+{
+	return (unsigned int)pause < VMJ_PAUSE_COUNT_ ? pause_names[pause] : "?";
+}
+
+int vmj_pause_parse(const char *name, enum vmj_pause *ret)
+{
+	for (int i = 0; i < VMJ_PAUSE_COUNT_; i++) {
+		if (strcmp(pause_names[i], name) == 0) {
+			*ret = i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
 static unsigned int end_index(enum vmj_end end)
 {
 	return (unsigned int)end < VMJ_END_COUNT_ ? end : VMJ_END_LOST;

@@ -41,6 +41,16 @@ enum vmj_end {
 	VMJ_END_COUNT_,
 };
 
+enum vmj_pause {
+	VMJ_PAUSE_NONE = 0,
+	VMJ_PAUSE_USER,  /* by a user, or by Slurm: goes on when they say so */
+	VMJ_PAUSE_IO,    /* a disk failed: goes on once its storage answers */
+	VMJ_PAUSE_SPACE, /* a disk could not grow: goes on once there is room */
+	VMJ_PAUSE_COUNT_,
+};
+const char *vmj_pause_name(enum vmj_pause pause); /* "none", "user", "io", "space" */
+int vmj_pause_parse(const char *name, enum vmj_pause *ret);
+
 /* Exit codes of vmjob-step when the guest (not the script) decides: in the man page and asserted by
  * tests. */
 int vmj_end_exit_code(
@@ -78,6 +88,7 @@ struct vmj_guest {
 	struct vmj_request request;
 	enum vmj_phase phase;
 	enum vmj_end end;
+	enum vmj_pause pause; /* in phase PAUSED; of an earlier version's record: NONE */
 	char failure[VMJ_ERROR_TEXT_MAX];
 	char boot_id[37];     /* of the host: another one means that the guest is gone */
 	char image_path[512]; /* resolved, revision and all */

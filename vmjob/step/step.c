@@ -261,11 +261,12 @@ static void on_event(void *arg, struct json_object *event)
 {
 	struct step *s = arg;
 	const char *name = get_string(event, "event"), *reason = get_string(event, "reason");
+	const char *text = get_string(event, "text");
 
 	if (strcmp(name, "ended") == 0)
 		take_ended_event(s, event);
-	else if (strcmp(name, "paused") == 0 && reason && strcmp(reason, "io") == 0)
-		say("the guest is paused: its storage cannot be read or written; it goes on when it can");
+	else if (strcmp(name, "paused") == 0 && reason && text && strcmp(reason, "user") != 0)
+		say("the guest is %s", text);
 	else if (strcmp(name, "rebooted") == 0)
 		say("the guest rebooted");
 	else if (strcmp(name, "watchdog") == 0)
