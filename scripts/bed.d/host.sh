@@ -120,7 +120,7 @@ cluster_is_ready()
 # Makes the shared storage ready for vmjob.
 storage_format()
 {
-	host_exec ctl "" bash -c 'for name in default small; do vmjob image init --storage="$name" >/dev/null || exit; done'
+	host_exec ctl "" bash -c 'for name in default small; do vmjob storage format "$name" >/dev/null || exit; done'
 }
 
 # Becomes a command on a host, as USER (empty: root), in all its namespaces and cgroups, on a terminal of the host's

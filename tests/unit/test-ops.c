@@ -25,6 +25,8 @@ HANDLER_STUB(show)
 HANDLER_STUB(host)
 HANDLER_STUB(console)
 HANDLER_STUB(events)
+HANDLER_STUB(storage_show)
+HANDLER_STUB(storage_admit)
 
 struct vmj_entry *vmj_guests_find(struct vmj_guests *g, uint32_t job)
 {
@@ -56,6 +58,8 @@ static const struct {
 	{"host", 0, 0, 0, 0, 0, 0},
 	{"console", 0, EPERM, 0, 0, 0, ENOENT},
 	{"events", 0, 0, 0, 0, 0, 0},
+	{"storage-show", 0, 0, 0, 0, 0, 0},
+	{"storage-admit", 0, 0, 0, 0, 0, 0},
 };
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
 

@@ -162,8 +162,9 @@ def every_verb_has_help(w):
     assert set(verbs) >= set("start list show console stop reset host events image".split()), verbs
     for verb in verbs:
         check(w.run(verb, "--help"), 0, out="Usage: vmjob " + verb)
-    for verb in "init", "import", "list", "rm":
-        check(w.run("image", verb, "--help"), 0, out="Usage: vmjob image " + verb)
+    for verb in "image", "storage":
+        for sub in check(w.run("--complete", verb, ""), 0).stdout.split():
+            check(w.run(verb, sub, "--help"), 0, out=f"Usage: vmjob {verb} {sub}")
 
 
 def list_joins_slurm_and_agents(w):
@@ -333,7 +334,7 @@ def completion_comes_from_the_tables(w):
     assert "console" in check(w.run("--complete", ""), 0).stdout.split()
     assert "--follow" in check(w.run("--complete", "events", "--"), 0).stdout.split()
     assert "--vm-memory=" in check(w.run("--complete", "start", "--"), 0).stdout.split()
-    assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["init", "import", "list", "rm"]
+    assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["import", "list", "rm"]
     w.command("squeue", w.job())
     assert check(w.run("--complete", "show", ""), 0).stdout.split() == ["42"]
 
@@ -345,7 +346,8 @@ def bash_completes(w):
         program = f"source '{script}'; COMP_CWORD=$(($# - 1)); COMP_WORDS=(\"$@\"); _vmjob; echo \"${{COMPREPLY[*]}}\""
         env = {**w.env, "PATH": os.path.dirname(VMJOB) + ":" + w.env["PATH"]}
         return subprocess.run(["bash", "-c", program, "bash", *words], env=env, capture_output=True, text=True).stdout.split()
-    assert completed("vmjob", "s") == ["start", "show", "stop"], completed("vmjob", "s")
+    assert {"start", "show", "stop", "storage"} <= set(completed("vmjob", "s")), completed("vmjob", "s")
+    assert all(word.startswith("s") for word in completed("vmjob", "s"))
     assert completed("vmjob", "stop", "--g") == ["--grace="]
     assert completed("vmjob", "nonsense", "") == []
     w.command("squeue", w.job() + w.job(job=43))
@@ -355,6 +357,39 @@ def bash_completes(w):
     assert completed("vmjob", "image", "import", w.directory + "/di") == [w.directory + "/disk.raw"]
 
 
+def storages_are_made_and_shown(w):
+    check(w.run("storage", "list"), 1, err="none.conf")
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv"  quota = 5G  low = 0 }}\n'
+                f'storage other {{ path = "{w.directory}/other" }}\n')
+    check(w.run("storage", "format"), 1, err="mount what belongs there")
+    check(w.run("storage", "list"), 1, out="cannot be opened")
+    os.mkdir(w.directory + "/srv")
+    check(w.run("storage", "list", "default"), 1, out="vmjob storage format")
+    check(w.run("storage", "format"), 0)
+    check(w.run("storage", "format", "default"), 0)
+    check(w.run("storage", "format", "third"), 1, err='storage "third" does not exist: vmjob.conf has default, other')
+    check(w.run("storage", "format", "default", "other"), 2, err="one at a time")
+    w.agent.ops["storage-show"] = lambda c, r: {"storage": {
+        "used_bytes": 3 << 30, "promised_bytes": 9 << 30, "mine": {"images_bytes": 5 << 20, "volumes_bytes": 0},
+        "users": [{"uid": 0, "images_bytes": 1, "volumes_bytes": 2, "promised_bytes": 3, "volumes": 4}]}}
+    rows = json.loads(check(w.run("storage", "list", "default", "--json"), 0).stdout)["storages"]
+    assert [r["name"] for r in rows] == ["default"] and w.agent.requests[-1]["storage"] == "default", rows
+    row = rows[0]
+    assert row["version"] == 2 and row["state"] == "ok" and row["kind"] == "dir" and row["space"] == "ok", row
+    assert row["quota_bytes"] == 5 << 30 and "limit_bytes" not in row and row["used_bytes"] == 3 << 30, row
+    assert 0 < row["free_bytes"] <= row["size_bytes"], row
+    shown = check(w.run("storage", "show"), 0, out="My images    5.0M").stdout
+    assert "USER IMAGES VOLUMES NUMBER PROMISED\nroot     1B      2B      4       3B\n" in shown, shown
+    w.agent.stop()
+    check(w.run("storage", "show"), 0, out="Quota        5.0G", err="without what only root sees")
+    check(w.run("storage", "list"), 1, out="default")
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage renamed {{ path = "{w.directory}/srv" }}\n')
+    check(w.run("storage", "list"), 1, out='it is the domain "default"')
+
+
 def images_come_and_go(w):
     with open(w.directory + "/vmjob.conf", "w") as f:
         f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
@@ -362,18 +397,16 @@ def images_come_and_go(w):
         f.truncate(5 << 20)
     check(w.run("image", "list"), 1, err="none.conf")
     w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
-    check(w.run("image", "init"), 1, err="mount what belongs there")
     os.mkdir(w.directory + "/srv")
     check(w.run("image", "import", w.directory + "/my.disk.raw"), 1, err="vmjob-domain.json")
-    check(w.run("image", "init"), 0)
-    check(w.run("image", "init"), 0)
+    check(w.run("storage", "format"), 0)
     assert check(w.run("image", "list"), 0).stdout.splitlines() == ["NAME REV OWNER SIZE USED IMPORTED"]
     check(w.run("image", "import", w.directory + "/my.disk.raw"), 0, out="my@1\n")
     image = json.loads(check(w.run("image", "import", "--json", "--name=my", w.directory + "/my.disk.raw"), 0).stdout)
     assert image["revision"] == 2 and image["size_mib"] == 5 and image["uid"] == os.getuid(), image
     check(w.run("image", "import", w.directory + "/none.raw"), 1, err="none.raw")
     check(w.run("image", "import", "--name=../x", w.directory + "/my.disk.raw"), 1, err="../x")
-    check(w.run("image", "list", "--storage=other"), 1, err='no storage "other"')
+    check(w.run("image", "list", "--storage=other"), 1, err='storage "other" does not exist: vmjob.conf has default')
     rows = json.loads(check(w.run("image", "list", "--json"), 0).stdout)["images"]
     assert [(r["name"], r["revision"]) for r in rows] == [("my", 1), ("my", 2)], rows
     check(w.run("image", "rm", "my@1"), 0)
@@ -582,7 +615,8 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          list_names_hosts_that_do_not_answer, list_works_without_slurm, show_tells_all,
          jobs_without_a_guest_are_explained, stop_passes_its_options, stop_waits_for_the_end, one_guest_of_several_must_be_chosen,
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
-         start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes, images_come_and_go,
+         start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
+         storages_are_made_and_shown, images_come_and_go,
          console_carries_both_ways_and_detaches, console_takes_another_key,
          console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,
          console_ends_with_the_window, console_ends_with_the_guest, console_survives_the_agent_s_restart,

@@ -12,6 +12,7 @@
 #include "vmjob/agent/record.h"
 #include "vmjob/agent/settings.h"
 
+struct json_object;
 struct vmj_eventlog;
 struct vmj_follower;
 struct vmj_guests;
@@ -33,6 +34,7 @@ struct vmj_agent {
 	struct vmj_guests *guests;
 	struct vmj_pauses *pauses;
 	struct vmj_server *server;
+	struct json_object *usage; /* of storages, by path, as last counted (op_storage.c) */
 	int64_t started_us;
 	bool kvm; /* as last seen */
 	char host[256];

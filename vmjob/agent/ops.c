@@ -21,6 +21,8 @@ const struct vmj_op vmj_ops[] = {
 	{"host", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, false, vmj_op_host},
 	{"console", VMJ_WHO_OWNER, false, VMJ_WANTS_GUEST, true, vmj_op_console},
 	{"events", VMJ_WHO_ANYBODY, false, VMJ_WANTS_MAYBE_JOB, true, vmj_op_events},
+	{"storage-show", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_show},
+	{"storage-admit", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_admit},
 	{.name = NULL},
 };
 

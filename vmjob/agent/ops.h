@@ -70,5 +70,7 @@ VMJ_OP_HANDLER(show);
 VMJ_OP_HANDLER(host);
 VMJ_OP_HANDLER(console);
 VMJ_OP_HANDLER(events);
+VMJ_OP_HANDLER(storage_show);
+VMJ_OP_HANDLER(storage_admit);
 
 #endif

@@ -202,6 +202,7 @@ static void agent_stop(struct vmj_agent *a)
 	vmj_virt_free(a->virt);
 	vmj_topology_free(a->topology);
 	vmj_ready_free(a->ready);
+	json_object_put(a->usage);
 	vmj_settings_unref(a->settings);
 	sd_event_unref(a->loop);
 }

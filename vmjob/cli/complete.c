@@ -61,6 +61,16 @@ static void print_images(void)
 	vmj_config_free(config);
 }
 
+static void print_storages(void)
+{
+	struct vmj_config *config = NULL;
+
+	if (vmj_config_load(NULL, &config, NULL) == 0)
+		for (unsigned int i = 0; i < config->n_storages; i++)
+			puts(config->storages[i].name);
+	vmj_config_free(config);
+}
+
 static void print_words(enum vmj_word words)
 {
 	switch (words) {
@@ -75,6 +85,9 @@ static void print_words(enum vmj_word words)
 		break;
 	case VMJ_WORD_FILE:
 		puts("<file>");
+		break;
+	case VMJ_WORD_STORAGE:
+		print_storages();
 		break;
 	case VMJ_WORD_NONE:
 		break;

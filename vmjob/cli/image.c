@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vmjob image: make a storage domain ready; import, list and remove images in it. */
-#include <errno.h>
+/* vmjob image: import, list and remove images in a storage domain. */
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <pwd.h>
@@ -11,16 +10,13 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/parse.h"
+#include "vmjob/cli/domain.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
 #include "vmjob/storage/image.h"
-#include "vmjob/storage/layout.h"
-#include "vmjob/model/config.h"
 #include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
-
-VMJ_DEFINE_CLEANUP(struct vmj_config *, vmj_config_free);
 
 enum { KEY_PUBLIC = 0x100 };
 
@@ -29,31 +25,22 @@ struct options {
 	const char *storage, *name, *argument;
 };
 
-#define OPTION_STORAGE                                                                            \
-	{                                                                                         \
-		"storage", 's', "NAME", 0, "Storage domain (default: the first of vmjob.conf)", 0 \
-	}
-
 static const struct argp_option import_table[] = {
 	{"name", 'n', "NAME", 0, "What to call it (default: the file's name without its ending)",
 	 0},
 	{"public", KEY_PUBLIC, NULL, 0, "For all users (root only)", 0},
-	OPTION_STORAGE,
+	VMJ_OPTION_STORAGE,
 	VMJ_OPTION_JSON,
 	{0},
 };
 static const struct argp_option list_table[] = {
-	OPTION_STORAGE,
+	VMJ_OPTION_STORAGE,
 	VMJ_OPTION_JSON,
-	{0},
-};
-static const struct argp_option init_table[] = {
-	OPTION_STORAGE,
 	{0},
 };
 static const struct argp_option rm_table[] = {
 	{"public", KEY_PUBLIC, NULL, 0, "The public image, not your own (root only)", 0},
-	OPTION_STORAGE,
+	VMJ_OPTION_STORAGE,
 	{0},
 };
 
@@ -108,13 +95,6 @@ static const struct argp list_argp = {
 	.parser = parse_none,
 	.doc = "Lists your images and the public ones.",
 };
-static const struct argp init_argp = {
-	.options = init_table,
-	.parser = parse_none,
-	.doc = "Makes the directory of a storage domain ready for images; once, by root.\v"
-	       "The directory that vmjob.conf names must be there, and mounted. What it holds stays; a "
-	       "domain that is ready stays as it is.",
-};
 static const struct argp rm_argp = {
 	.options = rm_table,
 	.parser = parse,
@@ -122,46 +102,6 @@ static const struct argp rm_argp = {
 	.doc = "Removes an image of yours, or one revision of it.\v"
 	       "Guests that run from it are not ended, but could not be started again.",
 };
-
-static int find_storage(const char *name, struct vmj_storage_config *ret, struct vmj_error *err)
-{
-	VMJ_CLEANUP(vmj_config_freep) struct vmj_config *config = NULL;
-	char shown[VMJ_NAME_MAX + 1];
-	int rc = vmj_config_load(NULL, &config, err);
-
-	if (rc < 0)
-		return rc;
-	for (unsigned int i = 0; i < config->n_storages; i++)
-		if (!name || !strcmp(config->storages[i].name, name)) {
-			*ret = config->storages[i];
-			return 0;
-		}
-	if (!name)
-		return vmj_fail(
-			err, ENOENT,
-			"vmjob.conf names no storage: add `storage default { path = ... }`");
-	return vmj_fail_user(err, ENOENT, "vmjob.conf has no storage \"%s\"",
-			     vmj_quote(name, shown, sizeof(shown)));
-}
-
-static int run_init(const struct vmj_verb *verb, int argc, char **argv)
-{
-	struct vmj_storage_config storage;
-	struct options o = {0};
-	struct vmj_error err;
-
-	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
-	if (find_storage(o.storage, &storage, &err) < 0)
-		return vmj_say_failed(&err);
-	if (access(storage.path, F_OK) < 0) {
-		vmj_say("storage %s: %s: %s: make the directory, or mount what belongs there",
-			storage.name, storage.path, strerror(errno));
-		return VMJ_EXIT_FAILED;
-	}
-	if (vmj_storage_format(storage.path, storage.name, &err) < 0)
-		return vmj_say_failed(&err);
-	return VMJ_EXIT_DONE;
-}
 
 static struct json_object *image_row(const struct vmj_image *image)
 {
@@ -210,7 +150,7 @@ static int run_import(const struct vmj_verb *verb, int argc, char **argv)
 	if (!o.name)
 		o.name = name_of_file(o.argument, name);
 	snprintf(title, sizeof(title), "Importing %s", o.name);
-	rc = find_storage(o.storage, &storage, &err);
+	rc = vmj_domain_find(o.storage, &storage, &err);
 	if (rc == 0)
 		rc = vmj_image_import(storage.path, o.name, o.argument, o.public_,
 				      terminal ? show_progress : NULL, title, &image, &err);
@@ -249,7 +189,7 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 
 	json_object_object_add(o, "images", rows);
 	argp_parse(verb->argp, argc, argv, 0, NULL, &options);
-	if (find_storage(options.storage, &storage, &err) < 0 ||
+	if (vmj_domain_find(options.storage, &storage, &err) < 0 ||
 	    vmj_image_list(storage.path, getuid(), &images, &n, &err) < 0)
 		return vmj_say_failed(&err);
 	for (size_t i = 0; i < n; i++)
@@ -270,18 +210,12 @@ static int run_rm(const struct vmj_verb *verb, int argc, char **argv)
 
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
 	if (vmj_request_set_image(&image, o.argument, &err) < 0 ||
-	    find_storage(o.storage, &storage, &err) < 0 ||
+	    vmj_domain_find(o.storage, &storage, &err) < 0 ||
 	    vmj_image_remove(storage.path, image.image, image.revision, o.public_, &err) < 0)
 		return vmj_say_failed(&err);
 	return VMJ_EXIT_DONE;
 }
 
-static const struct vmj_verb verb_init = {
-	.name = "init",
-	.summary = "make a storage domain ready (root, once)",
-	.argp = &init_argp,
-	.run = run_init,
-};
 static const struct vmj_verb verb_import = {
 	.name = "import",
 	.summary = "import a disk image",
@@ -302,8 +236,7 @@ static const struct vmj_verb verb_rm = {
 	.words = VMJ_WORD_IMAGE,
 	.run = run_rm,
 };
-static const struct vmj_verb *const verbs[] = {&verb_init, &verb_import, &verb_list, &verb_rm,
-					       NULL};
+static const struct vmj_verb *const verbs[] = {&verb_import, &verb_list, &verb_rm, NULL};
 
 const struct vmj_verb vmj_verb_image = {
 	.name = "image",

@@ -63,18 +63,13 @@ static const char *cell_kib(struct json_object *value, char buf[VMJ_CELL_MAX])
 	return vmj_bytes_format(json_object_get_int64(value) * 1024, buf);
 }
 
-static const char *cell_bytes(struct json_object *value, char buf[VMJ_CELL_MAX])
-{
-	return vmj_bytes_format(json_object_get_int64(value), buf);
-}
-
 static const struct vmj_column figures[] = {
 	{"CPU time", "cpu_ns", false, false, cell_ns},
 	{"Resident", "rss_kib", false, false, cell_kib},
-	{"Read", "rd_bytes", false, false, cell_bytes},
-	{"Written", "wr_bytes", false, false, cell_bytes},
-	{"Received", "rx_bytes", false, false, cell_bytes},
-	{"Sent", "tx_bytes", false, false, cell_bytes},
+	{"Read", "rd_bytes", false, false, vmj_cell_bytes},
+	{"Written", "wr_bytes", false, false, vmj_cell_bytes},
+	{"Received", "rx_bytes", false, false, vmj_cell_bytes},
+	{"Sent", "tx_bytes", false, false, vmj_cell_bytes},
 	{0},
 };
 
@@ -98,28 +93,14 @@ static void print_port(struct json_object *port)
 	}
 }
 
-static void print_lines(struct json_object *o, const struct vmj_column *l)
-{
-	char buf[VMJ_CELL_MAX];
-
-	for (; l->title; l++) {
-		struct json_object *value = vmj_json_field(o, l->key);
-		const char *text = !value    ? NULL
-				   : l->text ? l->text(value, buf)
-					     : json_object_get_string(value);
-		if (text && *text)
-			printf("%-12s %s\n", l->title, text);
-	}
-}
-
 static void print_guest(struct json_object *row)
 {
 	struct json_object *ports = vmj_json_field(row, "ports");
 
-	print_lines(row, lines);
+	vmj_lines_print(lines, row, stdout);
 	for (size_t i = 0; ports && i < json_object_array_length(ports); i++)
 		print_port(json_object_array_get_idx(ports, i));
-	print_lines(vmj_json_field(row, "stats"), figures);
+	vmj_lines_print(figures, vmj_json_field(row, "stats"), stdout);
 }
 
 static void print(struct json_object *rows, bool json)

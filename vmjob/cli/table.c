@@ -72,6 +72,20 @@ int vmj_table_print(const struct vmj_column *columns, struct json_object *rows, 
 	return 0;
 }
 
+void vmj_lines_print(const struct vmj_column *lines, struct json_object *o, FILE *out)
+{
+	char buf[VMJ_CELL_MAX];
+
+	for (const struct vmj_column *l = lines; l->title; l++) {
+		struct json_object *value = vmj_json_field(o, l->key);
+		const char *text = !value    ? NULL
+				   : l->text ? l->text(value, buf)
+					     : json_object_get_string(value);
+		if (text && *text)
+			fprintf(out, "%-12s %s\n", l->title, text);
+	}
+}
+
 void vmj_json_print(struct json_object *o, FILE *out)
 {
 	fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
@@ -112,6 +126,11 @@ const char *vmj_bytes_format(int64_t bytes, char buf[VMJ_CELL_MAX])
 const char *vmj_cell_mib(struct json_object *value, char buf[VMJ_CELL_MAX])
 {
 	return vmj_format_size_mib((uint64_t)json_object_get_int64(value), buf, VMJ_CELL_MAX);
+}
+
+const char *vmj_cell_bytes(struct json_object *value, char buf[VMJ_CELL_MAX])
+{
+	return vmj_bytes_format(json_object_get_int64(value), buf);
 }
 
 const char *vmj_cell_seconds(struct json_object *value, char buf[VMJ_CELL_MAX])

@@ -30,6 +30,9 @@ struct vmj_column {
 /* columns end with title == NULL. No rows: prints the titles. */
 int vmj_table_print(const struct vmj_column *columns, struct json_object *rows, FILE *out,
 		    struct vmj_error *err);
+/* The same columns of one object as lines, a title and a value each; what is not there is left out.
+ */
+void vmj_lines_print(const struct vmj_column *lines, struct json_object *o, FILE *out);
 void vmj_json_print(struct json_object *o, FILE *out);
 
 /* Fields of objects that came from elsewhere: a missing or wrongly typed one gives the default. */
@@ -42,6 +45,7 @@ const char *vmj_bytes_format(int64_t bytes, char buf[VMJ_CELL_MAX]);
 
 /* Cells. */
 const char *vmj_cell_mib(struct json_object *value, char buf[VMJ_CELL_MAX]);
+const char *vmj_cell_bytes(struct json_object *value, char buf[VMJ_CELL_MAX]);
 const char *vmj_cell_seconds(struct json_object *value, char buf[VMJ_CELL_MAX]); /* 1-02:03:04 */
 const char *vmj_cell_list(struct json_object *value, char buf[VMJ_CELL_MAX]);    /* "a,b" */
 const char *vmj_time_format(int64_t seconds, char buf[VMJ_CELL_MAX]);            /* local time */

@@ -19,7 +19,14 @@
 enum vmj_exit { VMJ_EXIT_DONE = 0, VMJ_EXIT_FAILED = 1, VMJ_EXIT_USAGE = 2 };
 
 /* What the arguments of a verb are, for the completion. */
-enum vmj_word { VMJ_WORD_NONE = 0, VMJ_WORD_JOB, VMJ_WORD_HOST, VMJ_WORD_IMAGE, VMJ_WORD_FILE };
+enum vmj_word {
+	VMJ_WORD_NONE = 0,
+	VMJ_WORD_JOB,
+	VMJ_WORD_HOST,
+	VMJ_WORD_IMAGE,
+	VMJ_WORD_FILE,
+	VMJ_WORD_STORAGE
+};
 
 struct vmj_verb {
 	const char *name;
@@ -32,7 +39,8 @@ struct vmj_verb {
 };
 
 extern const struct vmj_verb vmj_verb_start, vmj_verb_list, vmj_verb_show, vmj_verb_console,
-	vmj_verb_stop, vmj_verb_reset, vmj_verb_host, vmj_verb_events, vmj_verb_image;
+	vmj_verb_stop, vmj_verb_reset, vmj_verb_host, vmj_verb_events, vmj_verb_image,
+	vmj_verb_storage;
 extern const struct vmj_verb *const vmj_verbs[]; /* all, ends with NULL */
 
 const struct vmj_verb *vmj_verb_find(const struct vmj_verb *const *table, const char *name);

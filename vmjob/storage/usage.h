@@ -29,7 +29,8 @@ int vmj_capacity_read(const char *path, struct vmj_capacity *ret, struct vmj_err
 
 struct vmj_usage {
 	uint64_t images_bytes, volumes_bytes;
-	uint64_t promised_bytes; /* the sizes that guests see, of all volumes */
+	/* Filled by vmj_usage_promised() only: the sizes that guests see, of all volumes. */
+	uint64_t promised_bytes;
 	uint32_t n_volumes;
 	bool cut; /* there are more than VMJ_USAGE_FILES_MAX files: the rest is not counted */
 };
