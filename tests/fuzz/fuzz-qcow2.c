@@ -20,6 +20,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool is_qcow2 = false;
 
 	must(fd >= 0 && vmj_write_full(fd, data, size) == 0);
+	vmj_qcow2_is_empty(fd);
+	if (vmj_qcow2_probe_layer(fd, "layer", "base.qcow2", &image, NULL) == 0)
+		must(size >= 72 && memmem(data, size, "base.qcow2", 10));
 	if (vmj_qcow2_probe(fd, "image", &image, &is_qcow2, &err) < 0) {
 		must(err.code > 0 && *err.text);
 		return 0;

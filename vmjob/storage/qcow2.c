@@ -17,7 +17,9 @@ enum {
 	FEATURES_KNOWN = 0x1f, /* dirty, corrupt, data file, compression type, extended L2 */
 };
 
-#define PROBE_SIZE 512
+#define PROBE_SIZE  512
+#define L1_PIECE    512
+#define L1_LOOK_MAX (1u << 20) /* entries that are looked through */
 
 /* What people have as image files but is no disk as it stands. */
 static const struct {
@@ -57,11 +59,6 @@ static int refuse_foreign(const char *buf, size_t len, const char *what, struct 
 static int check_references(const struct qcow2_header *h, uint64_t incompatible, const char *what,
 			    struct vmj_error *err)
 {
-	if (h->backing_offset)
-		return vmj_fail_user(err, EINVAL,
-				     "%s has a backing file, which an image must not have: make it "
-				     "whole with qemu-img convert",
-				     what);
 	if (incompatible & FEATURE_DATA_FILE)
 		return vmj_fail_user(err, EINVAL,
 				     "%s keeps its data in another file, which an image must not: "
@@ -79,6 +76,42 @@ static int check_references(const struct qcow2_header *h, uint64_t incompatible,
 				     "%s uses qcow2 features (0x%llx) that are not known here",
 				     what, (unsigned long long)incompatible);
 	return 0;
+}
+
+static int read_backing(int fd, const struct qcow2_header *h, const char *what, char *ret,
+			struct vmj_error *err)
+{
+	size_t len = be32toh(h->backing_size);
+	uint64_t offset = be64toh(h->backing_offset);
+
+	if (!h->backing_offset)
+		len = 0;
+	if (len >= VMJ_QCOW2_BACKING_MAX || offset > INT64_MAX - len ||
+	    (len && pread(fd, ret, len, (off_t)offset) != (ssize_t)len) || memchr(ret, 0, len))
+		return vmj_fail_user(err, EINVAL,
+				     "%s is corrupt: its backing file's name is not in it", what);
+	ret[len] = '\0';
+	return 0;
+}
+
+static int check_backing(int fd, const struct qcow2_header *h, const char *backing,
+			 const char *what, struct vmj_error *err)
+{
+	char name[VMJ_QCOW2_BACKING_MAX];
+	int rc;
+
+	if (!*backing && h->backing_offset)
+		return vmj_fail_user(err, EINVAL,
+				     "%s has a backing file, which it must not have: make it whole "
+				     "with qemu-img convert",
+				     what);
+	rc = read_backing(fd, h, what, name, err);
+	if (rc == 0 && strcmp(name, backing) != 0)
+		return vmj_fail_user(err, EINVAL,
+				     "%s does not have %s for its backing file any more: it was "
+				     "changed by other means than vmjob",
+				     what, backing);
+	return rc;
 }
 
 static int check_header(const struct qcow2_header *h, size_t len, off_t file_size, const char *what,
@@ -110,25 +143,81 @@ static int check_header(const struct qcow2_header *h, size_t len, off_t file_siz
 	return 0;
 }
 
+/* What lies at the beginning of a regular file. */
+static int read_start(int fd, const char *what, char buf[PROBE_SIZE], struct stat *ret_st,
+		      ssize_t *ret_n, struct vmj_error *err)
+{
+	if (fstat(fd, ret_st) < 0)
+		return vmj_fail(err, errno, "cannot look at %s: %m", what);
+	if (!S_ISREG(ret_st->st_mode))
+		return vmj_fail_user(err, EINVAL, "%s is not a regular file", what);
+	*ret_n = pread(fd, buf, PROBE_SIZE, 0);
+	if (*ret_n < 0)
+		return vmj_fail(err, errno, "cannot read %s: %m", what);
+	return 0;
+}
+
+static bool is_qcow2(const char *buf, ssize_t n)
+{
+	return n >= 4 && memcmp(buf, "QFI\xfb", 4) == 0;
+}
+
+static int probe_qcow2(int fd, const char *what, const char *backing, const char *buf, ssize_t n,
+		       const struct stat *st, struct vmj_qcow2 *ret, struct vmj_error *err)
+{
+	struct vmj_qcow2 q = {0};
+	struct qcow2_header h;
+	int rc;
+
+	memcpy(&h, buf, sizeof(h));
+	rc = check_header(&h, (size_t)n, st->st_size, what, &q, err);
+	if (rc == 0)
+		rc = check_backing(fd, &h, backing, what, err);
+	if (rc == 0)
+		*ret = q;
+	return rc;
+}
+
+int vmj_qcow2_probe_layer(int fd, const char *what, const char *backing, struct vmj_qcow2 *ret,
+			  struct vmj_error *err)
+{
+	char buf[PROBE_SIZE] = {0};
+	struct stat st;
+	ssize_t n;
+	int rc = read_start(fd, what, buf, &st, &n, err);
+
+	if (rc < 0)
+		return rc;
+	if (!is_qcow2(buf, n))
+		return vmj_fail_user(err, EINVAL,
+				     "%s is not qcow2 any more: it was changed by other means than "
+				     "vmjob",
+				     what);
+	return probe_qcow2(fd, what, backing, buf, n, &st, ret, err);
+}
+
+int vmj_qcow2_backing(int fd, const char *what, char ret[VMJ_QCOW2_BACKING_MAX],
+		      struct vmj_error *err)
+{
+	struct qcow2_header h;
+
+	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) || !is_qcow2(h.magic, sizeof(h)))
+		return vmj_fail_user(err, EINVAL, "%s is not qcow2", what);
+	return read_backing(fd, &h, what, ret, err);
+}
+
 int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_is_qcow2,
 		    struct vmj_error *err)
 {
 	char buf[PROBE_SIZE] = {0};
-	struct qcow2_header h;
 	struct stat st;
 	ssize_t n;
-	int rc;
+	int rc = read_start(fd, what, buf, &st, &n, err);
 
-	if (fstat(fd, &st) < 0)
-		return vmj_fail(err, errno, "cannot look at %s: %m", what);
-	if (!S_ISREG(st.st_mode))
-		return vmj_fail_user(err, EINVAL, "%s is not a regular file", what);
-	n = pread(fd, buf, sizeof(buf), 0);
-	if (n < 0)
-		return vmj_fail(err, errno, "cannot read %s: %m", what);
-	if (n >= 4 && memcmp(buf, "QFI\xfb", 4) == 0) {
-		memcpy(&h, buf, sizeof(h));
-		rc = check_header(&h, (size_t)n, st.st_size, what, ret, err);
+	if (rc < 0)
+		return rc;
+	if (is_qcow2(buf, n)) {
+		rc = probe_qcow2(fd, what, "", buf, n, &st, ret, err);
 		if (rc == 0)
 			*ret_is_qcow2 = true;
 		return rc;
@@ -143,4 +232,30 @@ int vmj_qcow2_probe(int fd, const char *what, struct vmj_qcow2 *ret, bool *ret_i
 	ret->virtual_bytes = (uint64_t)st.st_size;
 	*ret_is_qcow2 = false;
 	return 0;
+}
+
+bool vmj_qcow2_is_empty(int fd)
+{
+	struct qcow2_header h;
+	uint64_t entries[L1_PIECE], offset;
+	uint32_t left;
+
+	if (pread(fd, &h, sizeof(h), 0) != (ssize_t)sizeof(h) || h.n_snapshots)
+		return false;
+	offset = be64toh(h.l1_offset);
+	left = be32toh(h.l1_size);
+	if (left > L1_LOOK_MAX || offset > INT64_MAX - 8ull * left)
+		return false;
+	while (left > 0) {
+		uint32_t n = left < L1_PIECE ? left : L1_PIECE;
+
+		if (pread(fd, entries, n * 8, (off_t)offset) != (ssize_t)n * 8)
+			return false;
+		for (uint32_t i = 0; i < n; i++)
+			if (entries[i])
+				return false;
+		left -= n;
+		offset += n * 8;
+	}
+	return true;
 }

@@ -26,8 +26,8 @@
  * vmj_volume_verify(). Programs that look into layers run as the volume's user.
  *
  * Whoever changes a volume holds its lease (storage/lease.h). All functions here block, but for
- * those under "the model", which are pure; none takes a lease. A damaged volume.json is the host's
- * fault, a volume that does not exist the user's.
+ * those under "the model", which are pure; none but vmj_volume_collect() takes a lease. A damaged
+ *volume.json is the host's fault, a volume that does not exist the user's.
  */
 #ifndef VMJ_STORAGE_VOLUME_H
 #define VMJ_STORAGE_VOLUME_H
@@ -49,6 +49,7 @@
 #define VMJ_IMAGE_LABEL_MAX 144 /* "debian12@3", "anna/debian12@3" */
 #define VMJ_VOLUME_JSON_MAX (64u << 10)
 #define VMJ_BASE_FILE       "base.qcow2"
+#define VMJ_JOB_VOLUME      "job-" /* how the names of jobs' volumes begin, and no other's */
 
 struct vmj_layer {
 	char file[VMJ_VOLUME_FILE_MAX];

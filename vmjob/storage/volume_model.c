@@ -218,14 +218,14 @@ static int check_owner(const struct vmj_volume *v, struct vmj_error *err)
 	if (v->image[strspn(v->image, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 				      "0123456789._-@/")])
 		return REFUSE("image: \"%s\" is no image's name", v->image);
-	snprintf(prefix, sizeof(prefix), "job-%" PRIu32 ".", v->job);
+	snprintf(prefix, sizeof(prefix), VMJ_JOB_VOLUME "%" PRIu32 ".", v->job);
 	if (v->job && strncmp(v->name, prefix, strlen(prefix)) != 0)
 		return REFUSE("name: a volume of job %" PRIu32 " is called %s…, not %s", v->job,
 			      prefix, v->name);
-	if (!v->job && strncmp(v->name, "job-", 4) == 0)
-		return REFUSE(
-			"name: names that begin with \"job-\" are for volumes of jobs: \"%s\"",
-			v->name);
+	if (!v->job && strncmp(v->name, VMJ_JOB_VOLUME, strlen(VMJ_JOB_VOLUME)) == 0)
+		return REFUSE("name: names that begin with \"" VMJ_JOB_VOLUME
+			      "\" are for volumes of jobs: \"%s\"",
+			      v->name);
 	return check_size("virtual_bytes", v->virtual_bytes, err);
 }
 

@@ -14,6 +14,8 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
 
+#define RANDOM_LEN 17 /* "-" and 16 hex digits */
+
 /* A directory that we own and nobody else may write: a descriptor. -ENOENT: err untouched. */
 static int open_ours(int at, const char *name, struct vmj_error *err)
 {
@@ -72,8 +74,8 @@ int vmj_volume_dir_open(int user, const char *name, struct vmj_error *err)
 	return open_ours(user, name, err);
 }
 
-int vmj_volume_load(int dir, uid_t uid, const char *name, struct vmj_volume *ret,
-		    struct vmj_error *err)
+static int load(int at, const char *file, uid_t uid, const char *name, struct vmj_volume *ret,
+		struct vmj_error *err)
 {
 	vmj_autofree char *text = NULL;
 	struct vmj_volume v;
@@ -81,7 +83,7 @@ int vmj_volume_load(int dir, uid_t uid, const char *name, struct vmj_volume *ret
 	size_t len;
 	int rc;
 
-	rc = vmj_file_read(dir, VOLUME_META, VMJ_VOLUME_JSON_MAX, &text, &len, &e);
+	rc = vmj_file_read(at, file, VMJ_VOLUME_JSON_MAX, &text, &len, &e);
 	if (rc == -ENOENT)
 		return rc;
 	if (rc == 0)
@@ -96,6 +98,22 @@ int vmj_volume_load(int dir, uid_t uid, const char *name, struct vmj_volume *ret
 				name, (unsigned int)uid, v.name, (unsigned int)v.uid);
 	*ret = v;
 	return 0;
+}
+
+int vmj_volume_load(int dir, uid_t uid, const char *name, struct vmj_volume *ret,
+		    struct vmj_error *err)
+{
+	return load(dir, VOLUME_META, uid, name, ret, err);
+}
+
+/* Only root makes directories in volumes/<uid>, so its entries are what they seem. */
+int vmj_volume_load_in(int user, uid_t uid, const char *name, struct vmj_volume *ret,
+		       struct vmj_error *err)
+{
+	char file[VMJ_NAME_MAX + sizeof("/" VOLUME_META)];
+
+	snprintf(file, sizeof(file), "%s/" VOLUME_META, name);
+	return load(user, file, uid, name, ret, err);
 }
 
 int vmj_volume_store(int dir, const struct vmj_volume *v, struct vmj_error *err)
@@ -122,4 +140,34 @@ int vmj_volume_tmp_name(const char *prefix, const char *name, char ret[VOLUME_TM
 		return vmj_fail(err, EIO, "there is no randomness to be had");
 	snprintf(ret, VOLUME_TMP_MAX, "%s%s-%016" PRIx64, prefix, name, r);
 	return 0;
+}
+
+bool vmj_volume_tmp_parse(const char *prefix, const char *entry, char ret[VMJ_NAME_MAX + 1])
+{
+	size_t skip = strlen(prefix), len = strlen(entry);
+
+	if (strncmp(entry, prefix, skip) != 0 || len < skip + 1 + RANDOM_LEN ||
+	    len > skip + VMJ_NAME_MAX + RANDOM_LEN || entry[len - RANDOM_LEN] != '-')
+		return false;
+	snprintf(ret, VMJ_NAME_MAX + 1, "%.*s", (int)(len - RANDOM_LEN - skip), entry + skip);
+	return vmj_name_valid(ret);
+}
+
+int vmj_volume_not_there(const char *name, struct vmj_error *err)
+{
+	return vmj_fail_user(err, ENOENT,
+			     "volume \"%s\" does not exist: vmjob volume list shows those that do",
+			     name);
+}
+
+int vmj_volume_new_name(const char *name, uint32_t job, struct vmj_error *err)
+{
+	int rc = vmj_parse_name("the volume's name", name, err);
+
+	if (rc == 0 && !job && strncmp(name, VMJ_JOB_VOLUME, strlen(VMJ_JOB_VOLUME)) == 0)
+		return vmj_fail_user(err, EINVAL,
+				     "\"%s\": names that begin with \"" VMJ_JOB_VOLUME
+				     "\" are for volumes of jobs: choose another",
+				     name);
+	return rc;
 }
