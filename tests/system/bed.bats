@@ -200,6 +200,9 @@ teardown_file()
 }
 
 @test "power-cut: gone at once without a word; power-on: back with its disk" {
+	local boot
+	boot=$(on n1 cat /proc/sys/kernel/random/boot_id)
+	[ "$boot" != "$(on n2 cat /proc/sys/kernel/random/boot_id)" ]
 	on n1 bash -c 'touch /var/lib/kept /tmp/lost'
 	bed power-cut n1
 	refute pings ctl n1
@@ -207,6 +210,7 @@ teardown_file()
 	[[ $(bed status) =~ n1\ +power\ off ]]
 	bed power-cut n1
 	bed power-on n1
+	[ "$boot" != "$(on n1 cat /proc/sys/kernel/random/boot_id)" ]
 	on n1 test -e /var/lib/kept
 	refute on n1 test -e /tmp/lost
 	eventually 60 node_is n1 idle
