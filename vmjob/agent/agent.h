@@ -11,6 +11,7 @@
 #include "vmjob/agent/pool.h"
 #include "vmjob/agent/record.h"
 #include "vmjob/agent/settings.h"
+#include "vmjob/policy/lease.h"
 
 struct json_object;
 struct vmj_eventlog;
@@ -39,7 +40,8 @@ struct vmj_agent {
 	bool kvm; /* as last seen */
 	char host[256];
 	char boot_id[37];
-	char dir[VMJ_GUEST_PATH_MAX]; /* of the guests' records and disks */
+	char id[VMJ_AGENT_ID_MAX + 1]; /* of this start, random: in leases */
+	char dir[VMJ_GUEST_PATH_MAX];  /* of the guests' records and disks */
 };
 
 int64_t vmj_now_us(void); /* CLOCK_REALTIME */

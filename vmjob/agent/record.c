@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
@@ -142,5 +143,15 @@ int vmj_boot_id(char ret[37], struct vmj_error *err)
 	if (len < 36)
 		return vmj_fail(err, EIO, "the kernel's boot id is too short");
 	snprintf(ret, 37, "%.24s%012" PRIx64, text, (uint64_t)init_start_ms() & 0xffffffffffff);
+	return 0;
+}
+
+int vmj_agent_id(char ret[VMJ_AGENT_ID_MAX + 1], struct vmj_error *err)
+{
+	uint64_t r[2];
+
+	if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
+		return vmj_fail(err, EIO, "the kernel gives no random numbers");
+	snprintf(ret, VMJ_AGENT_ID_MAX + 1, "%016" PRIx64 "%016" PRIx64, r[0], r[1]);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "vmjob/base/error.h"
 #include "vmjob/model/guest.h"
+#include "vmjob/policy/lease.h"
 
 #define VMJ_GUEST_PATH_MAX 512
 
@@ -35,5 +36,8 @@ int vmj_record_scan(const char *dir, vmj_record_fn found, void *arg, struct vmj_
 /* What tells this run of the host from others: the kernel's boot id, made different for each
  * container in which we may be. */
 int vmj_boot_id(char ret[37], struct vmj_error *err);
+
+/* What tells this start of the agent from others: random, VMJ_AGENT_ID_MAX hex digits. */
+int vmj_agent_id(char ret[VMJ_AGENT_ID_MAX + 1], struct vmj_error *err);
 
 #endif

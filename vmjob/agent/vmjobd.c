@@ -165,6 +165,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 	scratch = a->settings->config->scratch;
 	r = vmj_boot_id(a->boot_id, err);
 	if (r == 0)
+		r = vmj_agent_id(a->id, err);
+	if (r == 0)
 		r = start_loop(a, err);
 	if (r == 0)
 		r = vmj_pool_new(a->loop, &a->pool, err);
