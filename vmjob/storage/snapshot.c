@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmjob/base/point.h"
 #include "vmjob/storage/snapshot_private.h"
 
-const char *const vmj_snapshot_steps[] = {
+const char *const vmj_snapshot_points[] = {
 	"snapshot.make",   "snapshot.announce", "snapshot.freeze",
 	"snapshot.commit", "revert.make",       "revert.commit",
 	"revert.drop",     "forget.commit",     "merge.announce",
@@ -16,32 +17,26 @@ const char *const vmj_snapshot_steps[] = {
 	"merge.commit",    "merge.drop",        NULL,
 };
 
-static void stepped(const struct vmj_layers_env *env, const char *name)
-{
-	if (env->step)
-		env->step(name, env->arg);
-}
-
 /* The commit point of a change: volume.json says w, then so does v. */
 static int save(const struct vmj_layers_env *env, struct vmj_volume *v, const struct vmj_volume *w,
-		const char *step, struct vmj_error *err)
+		const char *point, struct vmj_error *err)
 {
 	int rc = env->save(w, env->arg, err);
 
 	if (rc < 0)
 		return rc;
 	*v = *w;
-	stepped(env, step);
+	vmj_point(point);
 	return 0;
 }
 
 static int drop(const struct vmj_layers_env *env, const struct vmj_volume *v, const char *file,
-		const char *step, struct vmj_error *err)
+		const char *point, struct vmj_error *err)
 {
 	int rc = env->drop(v, file, env->arg, err);
 
 	if (rc == 0)
-		stepped(env, step);
+		vmj_point(point);
 	return rc;
 }
 
@@ -57,7 +52,7 @@ int vmj_snapshot_prepare(const struct vmj_layers_env *env, struct vmj_volume *v,
 		rc = env->make(v, w.pending.file, v->top, env->arg, err);
 	if (rc < 0)
 		return rc;
-	stepped(env, "snapshot.make");
+	vmj_point("snapshot.make");
 	w.pending.snapshot.quiesced = !env->live_has;
 	return save(env, v, &w, "snapshot.announce", err);
 }
@@ -70,7 +65,7 @@ int vmj_snapshot_complete(const struct vmj_layers_env *env, struct vmj_volume *v
 
 	if (rc < 0)
 		return rc;
-	stepped(env, "snapshot.freeze");
+	vmj_point("snapshot.freeze");
 	w.pending.snapshot.quiesced = quiesced;
 	rc = vmj_snapshot_finish(&w, err);
 	return rc < 0 ? rc : save(env, v, &w, "snapshot.commit", err);
@@ -104,13 +99,15 @@ int vmj_snapshot_go_back(const struct vmj_layers_env *env, struct vmj_volume *v,
 {
 	char old[VMJ_VOLUME_FILE_MAX];
 	struct vmj_volume w = *v;
-	int rc = vmj_snapshot_revert(&w, name, old, err);
+	int rc = vmj_snapshot_check_idle(v, err);
 
+	if (rc == 0)
+		rc = vmj_snapshot_revert(&w, name, old, err);
 	if (rc == 0)
 		rc = env->make(&w, w.top, vmj_volume_layer(&w, w.top)->parent, env->arg, err);
 	if (rc < 0)
 		return rc;
-	stepped(env, "revert.make");
+	vmj_point("revert.make");
 	rc = save(env, v, &w, "revert.commit", err);
 	return rc < 0 ? rc : drop(env, v, old, "revert.drop", err);
 }
@@ -143,15 +140,17 @@ static int commit(const struct vmj_layers_env *env, const struct vmj_volume *v,
 	int rc = env->set_writable(v, m->layer, true, env->arg, err);
 
 	if (rc == 0)
+		rc = env->set_writable(v, m->child, true, env->arg, err);
+	if (rc == 0)
 		rc = env->commit(v, m->child, m->layer, env->arg, err);
 	if (rc < 0)
 		return rc;
-	stepped(env, "merge.copy");
+	vmj_point("merge.copy");
 	rc = env->set_writable(v, m->layer, strcmp(m->child, v->top) == 0, env->arg, err);
 	if (rc == 0)
 		rc = env->move(v, m->layer, m->child, env->arg, err);
 	if (rc == 0)
-		stepped(env, "merge.move");
+		vmj_point("merge.move");
 	return rc;
 }
 
@@ -166,7 +165,7 @@ static int pull(const struct vmj_layers_env *env, const struct vmj_volume *v,
 	if (rc == 0)
 		rc = env->set_writable(v, m->child, strcmp(m->child, v->top) == 0, env->arg, err);
 	if (rc == 0)
-		stepped(env, "merge.pull");
+		vmj_point("merge.pull");
 	return rc;
 }
 
@@ -177,7 +176,7 @@ static int live_pull(const struct vmj_layers_env *env, const struct vmj_volume *
 	int rc = env->live_pull(v, vmj_volume_layer(v, m->layer)->parent, env->arg, err);
 
 	if (rc == 0)
-		stepped(env, "merge.live");
+		vmj_point("merge.live");
 	return rc;
 }
 
@@ -191,10 +190,10 @@ static int live_commit(const struct vmj_layers_env *env, const struct vmj_volume
 		rc = env->set_writable(v, m->above, true, env->arg, err);
 	if (rc < 0)
 		return rc;
-	stepped(env, "merge.allow");
+	vmj_point("merge.allow");
 	rc = env->live_commit(v, m->above, m->child, m->layer, env->arg, err);
 	if (rc == 0)
-		stepped(env, "merge.live");
+		vmj_point("merge.live");
 	return rc;
 }
 
@@ -212,7 +211,7 @@ static int tidy_live_commit(const struct vmj_layers_env *env, const struct vmj_v
 		    strcmp(v->layers[i].file, m->above) != 0)
 			rc = env->set_parent(v, v->layers[i].file, m->layer, env->arg, err);
 	if (rc == 0)
-		stepped(env, "merge.tidy");
+		vmj_point("merge.tidy");
 	return rc;
 }
 
@@ -267,8 +266,10 @@ int vmj_volume_merge(const struct vmj_layers_env *env, struct vmj_volume *v, str
 {
 	struct vmj_layer_facts facts[VMJ_LAYERS_MAX];
 	struct vmj_merge m;
-	int rc = env->look(v, facts, env->arg, err);
+	int rc = vmj_snapshot_check_idle(v, err);
 
+	if (rc == 0)
+		rc = env->look(v, facts, env->arg, err);
 	if (rc < 0)
 		return rc;
 	m = vmj_merge_next(v, facts, env->live_has != NULL);

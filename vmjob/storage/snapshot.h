@@ -25,8 +25,8 @@ struct vmj_layers_env {
 	/* Let its user write the file, or not (any more). An own file: struct vmj_layer_facts. */
 	int (*set_writable)(const struct vmj_volume *v, const char *file, bool writable, void *arg,
 			    struct vmj_error *err);
-	/* Put the data of `child` into its parent `layer`, which is writable, durably; the child
-	 * stays as it is. */
+	/* Put the data of `child` into its parent `layer`, both writable, durably; the child stays
+	 * as it is. */
 	int (*commit)(const struct vmj_volume *v, const char *child, const char *layer, void *arg,
 		      struct vmj_error *err);
 	/* Put into `child`, which is writable, what it reads from below but not from `parent` ("":
@@ -60,13 +60,11 @@ struct vmj_layers_env {
 	int (*live_has)(const struct vmj_volume *v, const char *file, void *arg,
 			struct vmj_error *err);
 
-	/* After each step ("snapshot.make", …): for tests that kill us there. NULL allowed. */
-	void (*step)(const char *name, void *arg);
 	void *arg;
 };
 
-/* The names of all steps, ended by NULL. */
-extern const char *const vmj_snapshot_steps[];
+/* The points of all that follows (base/point.h), for tests; ends with NULL. */
+extern const char *const vmj_snapshot_points[];
 
 /* Prepare: the new top's file is there and announced. For a running guest, QEMU is then switched to
  * it. Complete: it is the top. Cancel: QEMU was not switched. */

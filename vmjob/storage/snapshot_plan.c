@@ -20,6 +20,16 @@ static int fail_no_snapshot(const struct vmj_volume *v, const char *name, struct
 			     vmj_quote(name, quoted, sizeof(quoted)));
 }
 
+int vmj_snapshot_check_idle(const struct vmj_volume *v, struct vmj_error *err)
+{
+	if (v->pending.op == VMJ_PENDING_NONE)
+		return 0;
+	return vmj_fail_user(err, EBUSY,
+			     "volume \"%s\": another change of it is under way: try again when it "
+			     "is done",
+			     v->name);
+}
+
 static int check_new_name(const struct vmj_volume *v, const char *name, struct vmj_error *err)
 {
 	int rc = vmj_parse_name("the snapshot's name", name, err);
@@ -41,8 +51,10 @@ int vmj_snapshot_begin(struct vmj_volume *v, const char *name, int64_t time, str
 {
 	struct vmj_volume w = *v, after;
 	struct vmj_pending *p = &w.pending;
-	int rc = check_new_name(v, name, err);
+	int rc = vmj_snapshot_check_idle(v, err);
 
+	if (rc == 0)
+		rc = check_new_name(v, name, err);
 	if (rc < 0)
 		return rc;
 	*p = (struct vmj_pending){.op = VMJ_PENDING_SNAPSHOT};
@@ -203,8 +215,8 @@ static const struct vmj_layer *child_of(const struct vmj_volume *v, const char *
 static bool may_commit(const struct look *k, const struct vmj_layer *layer,
 		       const struct vmj_layer *child)
 {
-	if (!is_own(k, layer->file))
-		return false;
+	if (!is_own(k, layer->file) || !is_own(k, child->file))
+		return false; /* the program wants to write to both */
 	if (place_of(k, child->file) < 0)
 		return true;
 	return !is_top(k, child->file) && children_are_own(k, child->file);

@@ -54,6 +54,9 @@ struct vmj_merge {
 	uint64_t bytes;                  /* that will be written, about */
 };
 
+/* EBUSY by the user's fault if something is pending: only one change at a time. */
+int vmj_snapshot_check_idle(const struct vmj_volume *v, struct vmj_error *err);
+
 /* Announce a snapshot of the top in v->pending, with a name for the new top's file. By the user's
  * fault: EEXIST, the name is taken; E2BIG, there are too many, or the chain would be too long;
  * EINVAL, no name. On failure v is as it was, for all these. */

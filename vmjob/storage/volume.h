@@ -71,7 +71,8 @@ struct vmj_snapshot {
  *           runs: QEMU may have switched to it already.
  * MERGE     `file`, a layer, and its parent become one. pull: `file` takes in the parent's content,
  *           and then the parent's parent for its own; else the content goes into the parent, which
- *           takes `file`'s place. Done again from the start.
+ *           takes `file`'s place (snapshot_plan.h). Forgotten where it is not done: what is
+ *           read through `file` is right all the time.
  * RESIZE    the top grows to `bytes`: finished if its header says so, else forgotten. */
 enum vmj_pending_op {
 	VMJ_PENDING_NONE,

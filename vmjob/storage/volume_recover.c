@@ -9,6 +9,7 @@
 #include "vmjob/base/dir.h"
 #include "vmjob/base/file.h"
 #include "vmjob/base/point.h"
+#include "vmjob/storage/snapshot_files.h"
 #include "vmjob/storage/volume_tree.h"
 
 /* --- orphans ---------------------------------------------------------------------------------- */
@@ -34,8 +35,10 @@ static int drop_orphan(int dir, const char *entry, void *arg)
 int vmj_volume_recover(const char *domain, struct vmj_volume *v, struct vmj_error *err)
 {
 	vmj_autoclose int dir = -1;
-	int rc = vmj_volume_resize_settle(domain, v, err);
+	int rc = vmj_snapshot_recover(domain, v, err);
 
+	if (rc == 0)
+		rc = vmj_volume_resize_settle(domain, v, err);
 	if (rc < 0)
 		return rc;
 	dir = vmj_volume_open(domain, v->uid, v->name, err);
