@@ -16,7 +16,10 @@
  *    old (NFS caches directories for up to a minute): files may be missing that are there, and
  *    shown that are gone;
  *  - clocks that count while the machine sleeps (CLOCK_BOOTTIME), no more than a tenth apart in
- *    rate. Clocks of the wall are for people: no decision depends on them.
+ *    rate. Clocks of the wall are for people: no decision depends on them;
+ *  - what a process had asked of the storage when it died may still be done later; what a machine
+ *    had asked is done before it has booted twice more. (So a host's record can fall back for a
+ *    moment; generations tell.)
  *
  * Invariants, which tests/sim checks under crashes, delays and old lists:
  *  1. Epoch e + 1 is created only by who has judged the record of e to be over: released, or of a
@@ -26,8 +29,10 @@
  *  3. Who has created e holds the lease only if a list made afterwards shows nothing higher, and
  *     still shows the record that was judged. (Without: a host with an old list creates a number
  *     that the owners have long gone past and cleaned away.)
- *  4. A host that is confirmed dead in its present boot, or whose promise to stop has run out,
- *     holds nothing: it looks after creating, and before it lets anything write.
+ *  4. A host that is confirmed dead in its present boot, or whose promise to stop has run out
+ *     since it began to take, holds nothing: it looks after creating, and before it lets anything
+ *     write. (Since it began: else it could renew late, between another's judgement and that
+ *     other's next epoch, and both would hold.)
  * Why no two holders overlap: let A hold a and B hold b > a. By 3 nothing above a was there after A
  * had created a, so a + 1 … b all came later, each by who had judged the one before (1); the first
  * of them judged A's record to be over. Released: A writes no more. Over by death: invariant 4 and
@@ -60,9 +65,9 @@ struct vmj_lease_record {
 	char agent[VMJ_AGENT_ID_MAX + 1]; /* which start of the agent */
 	bool guest;          /* a guest writes; else the agent works on the volume itself */
 	uint32_t job;        /* of the guest; 0: none */
-	uint64_t generation; /* of the host's boot, and its last renewal, when it was taken */
-	uint64_t seq;
-	int64_t since; /* seconds, wall clock, for people */
+	uint64_t generation; /* of the host's boot */
+	uint64_t term;       /* of the host, see struct vmj_lease_host */
+	int64_t since;       /* seconds, wall clock, for people */
 	bool released;
 };
 
@@ -73,7 +78,9 @@ struct vmj_lease_host {
 	uint64_t generation; /* grows with each boot */
 	uint64_t seq;        /* grows with each renewal; one (agent, seq) is written only once */
 	/* Its promise: who holds leases here stops writing if the host could not renew for so long,
-	 * counted from the beginning of the last renewal that succeeded. 0: no such promise. */
+	 * counted from the beginning of the last renewal that succeeded. 0: no such promise. The
+	 * time in which it was kept without a gap is a term, known by the agent and the seq of the
+	 * renewal that began it; nothing is taken across a gap. */
 	uint32_t stop_after_ms;
 };
 
@@ -115,9 +122,9 @@ struct vmj_lease_env {
 	int (*is_dead)(void *arg, const char *host, const char *boot, bool *ret);
 	/* Memory for what was seen of that host; NULL: none to be had, it then never expires. */
 	struct vmj_lease_seen *(*seen)(void *arg, const char *host);
-	/* Until when this host may hold leases (its own promise): now_ms' clock, INT64_MAX: no end.
-	 */
-	int64_t (*hold_until_ms)(void *arg);
+	/* Until when this host may hold leases by its own promise, and since which term: now_ms'
+	 * clock; 0: it may not, INT64_MAX: no end. Not an operation on the storage. */
+	int64_t (*hold_until_ms)(void *arg, uint64_t *ret_term);
 };
 
 /* Mistakes that the simulation makes on purpose, to see that it would find them: only lease.c built
@@ -126,13 +133,13 @@ enum vmj_lease_mistake {
 	VMJ_MISTAKE_NONE = 0,
 	VMJ_MISTAKE_NO_RELIST = 1 << 0,
 	VMJ_MISTAKE_NO_MARGIN = 1 << 1,
-	VMJ_MISTAKE_NO_BOOT = 1 << 2,       /* a host is a host, whatever its boot */
+	VMJ_MISTAKE_NO_BOOT = 1 << 2, /* whoever was dead once stays dead (made by the world) */
 	VMJ_MISTAKE_NO_GENERATION = 1 << 3, /* any other boot is a later one */
 	VMJ_MISTAKE_CLEAN_ALL = 1 << 4,     /* remove every epoch but mine, before the list */
 	VMJ_MISTAKE_NO_DEAD = 1 << 5,       /* do not look whether I am confirmed dead */
-	VMJ_MISTAKE_NO_SEQ = 1 << 6,        /* trust an observation older than the lease */
+	VMJ_MISTAKE_NO_TERM = 1 << 6,       /* hold across a gap in keeping my promise */
 	VMJ_MISTAKE_NO_DEADLINE = 1 << 7,   /* hold although my own promise has run out */
-	VMJ_MISTAKE_TRUST_OLD = 1 << 8,     /* a list that may be old says that it is mine */
+	VMJ_MISTAKE_OLD_HOST = 1 << 8,      /* judge by a host's record that may be old (world) */
 };
 
 enum vmj_lease_want { VMJ_LEASE_TAKE, VMJ_LEASE_RELEASE, VMJ_LEASE_SHOW };
@@ -140,21 +147,24 @@ enum vmj_lease_want { VMJ_LEASE_TAKE, VMJ_LEASE_RELEASE, VMJ_LEASE_SHOW };
 /* One operation under way; zero but for what vmj_lease_begin() sets. */
 struct vmj_lease_op {
 	enum vmj_lease_want want;
-	struct vmj_lease_record me; /* want SHOW: host, boot and agent may be "" */
-	unsigned int mistakes;
+	struct vmj_lease_record
+		me;            /* TAKE: of the term that lasts; SHOW: host, boot, agent may be "" */
+	unsigned int mistakes; /* of enum vmj_lease_mistake */
 	/* Result, once vmj_lease_step() returns 0: */
 	enum vmj_lease_state state;    /* TAKE: MINE (it is held) or BUSY or UNSURE; SHOW: any */
 	uint32_t epoch;                /* TAKE: mine if held; else the highest, 0: none */
 	struct vmj_lease_record other; /* record of the highest epoch, if there is one */
 	struct vmj_lease_host host;    /* BUSY of another host that has a record: that */
 	int64_t wait_ms;               /* BUSY: it may expire in so long; 0: not by time */
-	const char *self;              /* UNSURE: why, a part of a sentence */
+	const char *self;              /* UNSURE: why, a part of a sentence about this host */
 	/* Inner. */
 	int step;
 	unsigned int tries;
-	bool judged_over, fresh;
-	enum vmj_lease_state judged;
-	uint32_t judged_epoch, clean_at;
+	bool fresh; /* the next list must be */
+	bool has_host, created;
+	enum vmj_lease_state judged; /* towards the record of epoch judged_epoch */
+	uint32_t judged_epoch;
+	int64_t asked_ms;
 	unsigned int n_epochs;
 	uint32_t epochs[VMJ_LEASE_EPOCHS_MAX];
 };
@@ -164,10 +174,13 @@ struct vmj_lease_op {
  * boot. A foreign record that is not released is over only if
  *  - its host's record shows a later boot (another boot id, and a higher generation), or
  *  - the host is confirmed dead in just that boot, or
- *  - the host promises to stop, and that very record (agent, seq), no older than the lease, has
- *    been seen unchanged for stop_after_ms + VMJ_STOP_MARGIN_MS. asked_ms: before the host was
- *    read. The writer counts from before its renewal, the observer from after having seen it, so
- *    the writer's time is over first; the margin is for clocks that differ in rate.
+ *  - the host promises to stop, and that very record (boot, agent, seq) has been seen unchanged
+ *    for stop_after_ms + VMJ_STOP_MARGIN_MS. asked_ms: before the host was read. The writer counts
+ *    from before its renewal, the observer from after having seen it, so the writer's time is over
+ *    first; the margin is for clocks that differ in rate.
+ * This host's own: of another boot, or work of another start of the agent, is over (LEFT). So is a
+ * guest of the same job from before a gap, or before a start of the agent: it is taken anew, as the
+ * next epoch, since others may have judged the old one meanwhile.
  */
 enum vmj_lease_state vmj_lease_judge(const struct vmj_lease_record *r,
 				     const struct vmj_lease_record *me,
