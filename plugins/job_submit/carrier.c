@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "plugins/job_submit/carrier.h"
-#include "vmjob/model/request.h"
+#include "vmjob/model/user-data.h"
 
 #define OURS   "VMJOB_"
 #define OPTION "_SLURM_SPANK_OPTION_vmjob_" /* spank of Slurm names them so */
@@ -20,6 +20,8 @@ enum vmj_carried vmj_carried_kind(const char *entry)
 		return VMJ_CARRIED_FORGED;
 	if (has_prefix(entry, VMJ_REQUEST_ENV "="))
 		return VMJ_CARRIED_REQUEST;
+	if (has_prefix(entry, VMJ_USER_DATA_ENV "="))
+		return VMJ_CARRIED_USER_DATA;
 	if (has_prefix(entry, OURS) || has_prefix(entry, OPTION) ||
 	    has_prefix(entry, "SPANK_" OPTION))
 		return VMJ_CARRIED_LITTER;
@@ -28,6 +30,6 @@ enum vmj_carried vmj_carried_kind(const char *entry)
 
 bool vmj_is_stand_in_variable(const char *entry)
 {
-	return entry && (has_prefix(entry, "SLURM_SPANK_" VMJ_REQUEST_ENV "=") ||
+	return entry && (has_prefix(entry, "SLURM_SPANK_" OURS) ||
 			 has_prefix(entry, "SLURM_SPANK_" OPTION) || has_prefix(entry, OPTION));
 }

@@ -19,8 +19,10 @@
 
 #include "plugins/job_submit/carrier.h"
 #include "plugins/job_submit/shape.h"
+#include "vmjob/base/cleanup.h"
 #include "vmjob/model/config.h"
 #include "vmjob/model/request.h"
+#include "vmjob/model/user-data.h"
 #include "vmjob/policy/admission.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -132,28 +134,40 @@ static bool is_litter(const char *entry)
 	return vmj_carried_kind(entry) == VMJ_CARRIED_LITTER;
 }
 
-/* The request's place in the control environment; *ret NULL: an ordinary job. */
-static int find_request(const job_desc_msg_t *job, char ***ret, struct vmj_error *err)
+static bool is_user_data(const char *entry)
+{
+	return vmj_carried_kind(entry) == VMJ_CARRIED_USER_DATA;
+}
+
+/* The only entry of a kind; *ret NULL: there is none. */
+static int find_entry(const job_desc_msg_t *job, enum vmj_carried kind, const char *name,
+		      char ***ret, struct vmj_error *err)
 {
 	char **found = NULL;
 
 	for (uint32_t i = 0; i < job->spank_job_env_size; i++) {
-		enum vmj_carried kind = vmj_carried_kind(job->spank_job_env[i]);
-
-		if (kind == VMJ_CARRIED_FORGED)
-			return vmj_fail_user(
-				err, EPERM,
-				"the job's control environment has a SPANK_VMJOB_ variable: only "
-				"Slurm itself may set those");
-		if (kind == VMJ_CARRIED_REQUEST && found)
+		if (vmj_carried_kind(job->spank_job_env[i]) != kind)
+			continue;
+		if (found)
 			return vmj_fail_user(err, EPERM,
-					     "the job's control environment has %s twice",
-					     VMJ_REQUEST_ENV);
-		if (kind == VMJ_CARRIED_REQUEST)
-			found = &job->spank_job_env[i];
+					     "the job's control environment has %s twice", name);
+		found = &job->spank_job_env[i];
 	}
 	*ret = found;
 	return 0;
+}
+
+/* The request's place in the control environment; *ret NULL: an ordinary job. */
+static int find_request(const job_desc_msg_t *job, char ***ret, struct vmj_error *err)
+{
+	char **forged = NULL;
+	int r = find_entry(job, VMJ_CARRIED_FORGED, "a SPANK_VMJOB_ variable", &forged, err);
+
+	if (r == 0 && forged)
+		r = vmj_fail_user(err, EPERM,
+				  "the job's control environment has a SPANK_VMJOB_ variable: only "
+				  "Slurm itself may set those");
+	return r < 0 ? r : find_entry(job, VMJ_CARRIED_REQUEST, VMJ_REQUEST_ENV, ret, err);
 }
 
 /* The batch task is recognised by this variable, which sbatch sets, but other clients do not. */
@@ -162,6 +176,36 @@ static void mark_batch_task(job_desc_msg_t *job, const char *request)
 	xrealloc(job->environment, sizeof(char *) * (job->env_size + 2)); /* and a NULL */
 	job->environment[job->env_size++] =
 		xstrdup_printf("SLURM_SPANK_%s=%s", VMJ_REQUEST_ENV, request);
+}
+
+/* The user data that the request has the digest of is there, and just that. */
+static int check_user_data(const job_desc_msg_t *job, const struct vmj_request *request,
+			   struct vmj_error *err)
+{
+	vmj_autofree char *data = NULL;
+	char **entry = NULL;
+	size_t len;
+	int r;
+
+	if (!request->user_data[0])
+		return 0;
+	r = find_entry(job, VMJ_CARRIED_USER_DATA, VMJ_USER_DATA_ENV, &entry, err);
+	if (r == 0 && !entry)
+		r = vmj_fail_user(err, EINVAL,
+				  "the request has the digest of user data, and the job's control "
+				  "environment has no %s",
+				  VMJ_USER_DATA_ENV);
+	if (r < 0)
+		return r;
+	return vmj_user_data_decode(*entry + strlen(VMJ_USER_DATA_ENV "="), request->user_data,
+				    &data, &len, err);
+}
+
+/* User data that no request has the digest of is not carried on. */
+static void drop_user_data(job_desc_msg_t *job)
+{
+	job->spank_job_env_size =
+		drop_entries(job->spank_job_env, job->spank_job_env_size, is_user_data);
 }
 
 /* --- job_submit ------------------------------------------------------------------------------ */
@@ -206,6 +250,8 @@ static int resolve(const job_desc_msg_t *job, const char *json, struct vmj_admis
 	}
 	vmj_job_shape(job, &shape);
 	r = check_company(job, &shape, &request, err);
+	if (r == 0)
+		r = check_user_data(job, &request, err);
 	if (r < 0)
 		return r;
 	return admit(&request, &shape, ret, err);
@@ -240,6 +286,8 @@ static int submit_guest(job_desc_msg_t *job, char **entry, struct vmj_error *err
 		return vmj_fail(err, ENOMEM, "out of memory");
 	apply(job, entry, &admission, json);
 	free(json);
+	if (!admission.request.user_data[0])
+		drop_user_data(job);
 	return 0;
 }
 
@@ -255,6 +303,8 @@ int job_submit(job_desc_msg_t *job, uint32_t uid, char **err_msg)
 	r = find_request(job, &entry, &err);
 	if (r == 0 && entry)
 		r = submit_guest(job, entry, &err);
+	if (r == 0 && !entry)
+		drop_user_data(job);
 	if (r == 0)
 		return SLURM_SUCCESS;
 	*err_msg = xstrdup(err.text);

@@ -26,9 +26,11 @@
 #include "vmjob/model/config.h"
 #include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
+#include "vmjob/model/user-data.h"
 #include "vmjob/wire/client.h"
 
 #define REQUEST_VARIABLE      "SPANK_" VMJ_REQUEST_ENV
+#define USER_DATA_VARIABLE    "SPANK_" VMJ_USER_DATA_ENV
 #define SLURMCTLD_PATIENCE_MS 60000
 
 /* One verb of this program. */
@@ -49,11 +51,24 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* As it came: the agent looks at it, since users can write anything into it. */
+static int add_user_data(struct json_object *o, struct vmj_error *err)
+{
+	const char *text = getenv(USER_DATA_VARIABLE);
+
+	if (!text || strlen(text) >= VMJ_USER_DATA_TEXT_MAX)
+		return vmj_fail_user(err, EINVAL,
+				     "%s is not in the environment, or too long: the request has "
+				     "user data",
+				     USER_DATA_VARIABLE);
+	json_object_object_add(o, "user_data", json_object_new_string(text));
+	return 0;
+}
+
 static int add_request(struct json_object *o, struct vmj_error *err)
 {
 	const char *text = getenv(REQUEST_VARIABLE);
 	struct vmj_request request;
-	struct json_object *parsed;
 	int r;
 
 	if (!text)
@@ -61,11 +76,8 @@ static int add_request(struct json_object *o, struct vmj_error *err)
 	r = vmj_request_parse(text, &request, err);
 	if (r < 0)
 		return r;
-	parsed = json_tokener_parse(text);
-	if (!parsed)
-		return vmj_fail(err, ENOMEM, "out of memory");
-	json_object_object_add(o, "request", parsed);
-	return 0;
+	json_object_object_add(o, "request", vmj_request_to_json(&request));
+	return request.user_data[0] ? add_user_data(o, err) : 0;
 }
 
 static int fill_prepare(struct json_object *o, struct vmj_slurm_job *job, struct vmj_error *err)

@@ -7,14 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "plugins/spank/keys.h"
 #include "plugins/spank/presence.h"
 #include "plugins/spank/submit.h"
+#include "plugins/spank/user-data.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/model/request.h"
+#include "vmjob/model/user-data.h"
 
 #define OPTIONS_MAX   32
 #define INPUT_MAX     4096 /* bytes of one VMJOB_* variable */
 #define OUTER_REQUEST "SLURM_SPANK_" VMJ_REQUEST_ENV
+#define OUTER_DATA    "SLURM_SPANK_" VMJ_USER_DATA_ENV
 #define OUTER_OPTION  "SLURM_SPANK__SLURM_SPANK_OPTION_vmjob_" /* and the option's name */
 
 extern char **environ;
@@ -22,6 +26,7 @@ extern char **environ;
 /* The plugin is loaded once into a process that submits once, without threads. */
 static struct {
 	struct vmj_request request; /* from the options seen so far */
+	char *user_data;            /* the file's path, NULL: none */
 	bool seen[OPTIONS_MAX];
 	char *inputs[OPTIONS_MAX]; /* values of the VMJOB_* variables, NULL: not set */
 	bool in_allocation;
@@ -56,6 +61,19 @@ static bool is_of_former_component(const struct vmj_option *option)
 	return getenv(name) && unsetenv(name) == 0;
 }
 
+/* *path: of the file, where the option is about one. */
+static int set_option(struct vmj_request *r, char **path, const struct vmj_option *option,
+		      const char *value, struct vmj_error *err)
+{
+	int ret = option->set(r, value, err);
+
+	if (ret < 0 || !option->file)
+		return ret;
+	free(*path);
+	*path = strdup(value);
+	return *path ? 0 : vmj_fail(err, ENOMEM, "out of memory");
+}
+
 static int take_option(int index, const char *arg, int remote)
 {
 	const struct vmj_option *option = &vmj_options[index];
@@ -67,7 +85,8 @@ static int take_option(int index, const char *arg, int remote)
 		refuse("--%s belongs to a job, and this is a step of one: give it to sbatch, salloc, or "
 		       "an srun outside of any job",
 		       option->name);
-	if (option->set(&submit.request, option->arg && arg ? arg : NULL, &err) < 0)
+	if (set_option(&submit.request, &submit.user_data, option, option->arg && arg ? arg : NULL,
+		       &err) < 0)
 		refuse("%s", err.text);
 	submit.seen[index] = true;
 	return 0;
@@ -145,6 +164,7 @@ int vmj_submit_init(spank_t sp)
 	forget_outer_options();
 	if (!submit.in_allocation) {
 		unsetenv(OUTER_REQUEST);
+		unsetenv(OUTER_DATA);
 		take_inputs();
 	}
 	return vmj_submit_register(sp);
@@ -169,8 +189,8 @@ static int apply_list(struct vmj_request *r, const struct vmj_option *option, co
 
 /* An empty variable is as good as none. An option whose argument may be left out is "yes" or "no"
  * or that argument. */
-static int apply_input(struct vmj_request *r, const struct vmj_option *option, const char *value,
-		       struct vmj_error *err)
+static int apply_input(struct vmj_request *r, char **path, const struct vmj_option *option,
+		       const char *value, struct vmj_error *err)
 {
 	int ret;
 
@@ -184,7 +204,7 @@ static int apply_input(struct vmj_request *r, const struct vmj_option *option, c
 	else if (has_arg(option) == 2 && strcmp(value, "yes") == 0)
 		ret = option->set(r, NULL, err);
 	else
-		ret = option->set(r, value, err);
+		ret = set_option(r, path, option, value, err);
 	return ret < 0 ? vmj_fail_prefix(err, "variable %s", option->env) : 0;
 }
 
@@ -195,6 +215,24 @@ static const char *given_without_image(void)
 		if (submit.seen[i])
 			return vmj_options[i].name;
 	return NULL;
+}
+
+/* User data goes beside the request, which has its digest. */
+static void store_user_data(spank_t sp, const char *path, struct vmj_request *request)
+{
+	vmj_autofree char *data = NULL, *text = NULL;
+	struct vmj_error err;
+	size_t len;
+
+	if (!path) {
+		spank_job_control_unsetenv(sp, VMJ_USER_DATA_ENV);
+		return;
+	}
+	if (vmj_user_data_read(path, &data, &len, &err) < 0 ||
+	    vmj_user_data_encode(data, len, &text, request->user_data, &err) < 0)
+		refuse("%s", err.text);
+	if (spank_job_control_setenv(sp, VMJ_USER_DATA_ENV, text, 1) != ESPANK_SUCCESS)
+		refuse("vmjob: cannot put the user data into the job: out of memory?");
 }
 
 static int store(spank_t sp, const struct vmj_request *request)
@@ -209,9 +247,19 @@ static int store(spank_t sp, const struct vmj_request *request)
 	return 0;
 }
 
+/* The next component of a heterogeneous job starts anew. */
+static void start_anew(void)
+{
+	memset(&submit.request, 0, sizeof(submit.request));
+	memset(submit.seen, 0, sizeof(submit.seen));
+	free(submit.user_data);
+	submit.user_data = NULL;
+}
+
 int vmj_submit_finish(spank_t sp)
 {
 	struct vmj_request request = submit.request;
+	vmj_autofree char *path = submit.user_data ? strdup(submit.user_data) : NULL;
 	const char *option;
 	struct vmj_error err;
 
@@ -219,19 +267,20 @@ int vmj_submit_finish(spank_t sp)
 		return 0;
 	for (int i = 0; vmj_options[i].name; i++)
 		if (!submit.seen[i] && submit.inputs[i] &&
-		    apply_input(&request, &vmj_options[i], submit.inputs[i], &err) < 0)
+		    apply_input(&request, &path, &vmj_options[i], submit.inputs[i], &err) < 0)
 			refuse("%s", err.text);
 	if (!request.image[0]) {
 		if ((option = given_without_image()))
 			refuse("--%s needs --vm-image=NAME: without an image there is no virtual machine",
 			       option);
 		spank_job_control_unsetenv(sp, VMJ_REQUEST_ENV);
+		spank_job_control_unsetenv(sp, VMJ_USER_DATA_ENV);
 		return 0;
 	}
 	if (vmj_request_check(&request, &err) < 0 || vmj_image_presence(&request, &err) < 0)
 		refuse("%s", err.text);
-	/* The next component of a heterogeneous job starts anew. */
-	memset(&submit.request, 0, sizeof(submit.request));
-	memset(submit.seen, 0, sizeof(submit.seen));
+	store_user_data(sp, path, &request);
+	vmj_keys_gather(NULL, request.ssh_keys);
+	start_anew();
 	return store(sp, &request);
 }

@@ -4,7 +4,8 @@
  *
  * An option on the command line or in an #SBATCH line wins over its VMJOB_* variable; of options
  * that repeat, all are taken, in their order. The request goes into the job's control environment
- * as VMJOB_REQUEST, from where job_submit, prolog and epilog have it.
+ * as VMJOB_REQUEST, and user data beside it as VMJOB_USER_DATA, from where job_submit, prolog and
+ * epilog have them.
  *
  * Nothing of this may reach a job that is submitted from inside a guest's job: the VMJOB_*
  * variables that were read, and what Slurm itself left of an outer job's options and request, are

@@ -13,7 +13,7 @@ setup_file()
 	local job address
 	job=$(submit --vm-image=debian12 --vm-memory=512M --vm-script=none --cpus-per-task=2 --vm-grace=4 --wrap=true)
 	await_guest "$job" 240
-	await "$(scaled 120)" name_is "$job" "vm$job" >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
+	await "$(scaled 120)" name_is "$job" "vmjob-$job" >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
 	address=$(shown "$job" '.ports[0].address' | cut -d/ -f1)
 	await "$(scaled 60)" on ctl ping -c 1 -W 1 "$address" >/dev/null || fail "$address does not answer"
 	on_as alice ctl vmjob stop "$job"

@@ -100,12 +100,17 @@ static void test_carried(void **state)
 		{"VMJOB_REQUEST={}", VMJ_CARRIED_REQUEST},
 		{"VMJOB_REQUEST=", VMJ_CARRIED_REQUEST},
 		{"VMJOB_REQUEST", VMJ_CARRIED_LITTER},
+		{"VMJOB_USER_DATA=", VMJ_CARRIED_USER_DATA},
+		{"VMJOB_USER_DATA=IyEvYmluL3NoCg==", VMJ_CARRIED_USER_DATA},
+		{"VMJOB_USER_DATA", VMJ_CARRIED_LITTER},
+		{"VMJOB_USER_DATA2=a", VMJ_CARRIED_LITTER},
 		{"VMJOB_REQUESTS={}", VMJ_CARRIED_LITTER},
 		{"VMJOB_IMAGE=a", VMJ_CARRIED_LITTER},
 		{"_SLURM_SPANK_OPTION_vmjob_vm_image=a", VMJ_CARRIED_LITTER},
 		{"SPANK__SLURM_SPANK_OPTION_vmjob_vm_image=a", VMJ_CARRIED_LITTER},
 		{"_SLURM_SPANK_OPTION_other_x=a", VMJ_CARRIED_OTHER},
 		{"SPANK_VMJOB_REQUEST={}", VMJ_CARRIED_FORGED},
+		{"SPANK_VMJOB_USER_DATA=a", VMJ_CARRIED_FORGED},
 		{"SPANK_VMJOB_", VMJ_CARRIED_FORGED},
 	};
 
@@ -116,6 +121,7 @@ static void test_carried(void **state)
 static void test_stand_in_variables(void **state)
 {
 	assert_true(vmj_is_stand_in_variable("SLURM_SPANK_VMJOB_REQUEST={}"));
+	assert_true(vmj_is_stand_in_variable("SLURM_SPANK_VMJOB_USER_DATA=a"));
 	assert_true(vmj_is_stand_in_variable("SLURM_SPANK__SLURM_SPANK_OPTION_vmjob_vm_net=lan"));
 	assert_true(vmj_is_stand_in_variable("_SLURM_SPANK_OPTION_vmjob_vm_image=a"));
 	assert_false(vmj_is_stand_in_variable("SLURM_SPANK_OTHER=1"));

@@ -20,6 +20,7 @@ static void the_table_is_whole(void **state)
 		assert_int_equal(strncmp(o->name, "vm-", 3), 0);
 		assert_int_equal(strncmp(o->env, "VMJOB_", 6), 0);
 		assert_string_not_equal(o->env, VMJ_REQUEST_ENV);
+		assert_int_equal(o->file, strcmp(o->name, "vm-user-data") == 0);
 		assert_non_null(o->help);
 		assert_non_null(o->set);
 		assert_int_equal(o->optional, strcmp(o->name, "vm-ha") == 0);
@@ -28,7 +29,7 @@ static void the_table_is_whole(void **state)
 			assert_string_not_equal(p->env, o->env);
 		}
 	}
-	assert_true(n >= 10);
+	assert_true(n >= 11);
 }
 
 static void good_values(void **state)
@@ -205,6 +206,7 @@ static const struct {
 	{"vm-persistent", "web,ro", "--vm-persistent", EINVAL},
 	{"vm-persistent", "web@2", "--vm-persistent", EINVAL},
 	{"vm-persistent", "web\nx", "--vm-persistent", EINVAL},
+	{"vm-user-data", "", "which file", EINVAL},
 	{"vm-disk", "volume=", "--vm-disk, volume", EINVAL},
 	{"vm-disk", "volume=../data", "--vm-disk, volume", EINVAL},
 	{"vm-disk", "volume=/etc/shadow", "--vm-disk, volume", EINVAL},
@@ -280,7 +282,7 @@ static void random_texts_never_break_the_request(void **state)
 		struct vmj_request r = {.image = "tiny"};
 		char text[40];
 		size_t len = below(&seed, sizeof(text));
-		const struct vmj_option *o = &vmj_options[below(&seed, 10)];
+		const struct vmj_option *o = &vmj_options[below(&seed, 11)];
 
 		for (size_t k = 0; k < len; k++)
 			text[k] = alphabet[below(&seed, sizeof(alphabet) - 1)];

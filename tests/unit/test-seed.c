@@ -62,15 +62,52 @@ static const char *value_at(struct json_object *o, const char *path)
 	return o ? json_object_get_string(o) : "";
 }
 
-static void write_seed(void **state, char **ret_file)
+static void write_seed_of(void **state, const struct vmj_guest *g, const char *user_data,
+			  char **ret_file)
 {
 	struct vmj_error err = {.code = 0};
-	struct vmj_guest g = guest();
 
 	free(*ret_file);
 	assert_true(asprintf(ret_file, "%s/seed.img", (char *)*state) > 0);
 	inet_pton(AF_INET, "10.9.0.1", &networks[1].gateway);
-	assert_done(vmj_seed_write(&config, &g, *ret_file, &err), err);
+	assert_done(vmj_seed_write(&config, g, user_data, *ret_file, &err), err);
+}
+
+static void write_seed(void **state, char **ret_file)
+{
+	struct vmj_guest g = guest();
+
+	write_seed_of(state, &g, NULL, ret_file);
+}
+
+/* Lines of a key and a value in JSON, as an object (caller's). */
+static struct json_object *object_of(char *lines)
+{
+	struct json_object *o = json_object_new_object();
+	char *save = NULL;
+
+	for (char *l = strtok_r(lines, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		char *value = strstr(l, ": ");
+		struct json_object *parsed = value ? json_tokener_parse(value + 2) : NULL;
+
+		if (!parsed)
+			fail_msg("no key and value: %s", l);
+		*value = '\0';
+		json_object_object_add(o, l, parsed);
+	}
+	return o;
+}
+
+/* One of the seed's files of this guest, behind its head. */
+static struct json_object *part(void **state, const struct vmj_guest *g, const char *name,
+				const char *head)
+{
+	vmj_autofree char *file = NULL, *text = NULL;
+
+	write_seed_of(state, g, NULL, &file);
+	text = content(file, name);
+	assert_memory_equal(text, head, strlen(head));
+	return object_of(text + strlen(head));
 }
 
 static void test_label_and_owner(void **state)
@@ -95,12 +132,102 @@ static void test_meta_data(void **state)
 
 	write_seed(state, &file);
 	text = content(file, "::meta-data");
-	o = json_tokener_parse(text);
+	o = object_of(text);
 	assert_string_equal(value_at(o, "instance-id"), "vmjob-42-3");
-	assert_string_equal(value_at(o, "local-hostname"), "vm42");
+	assert_string_equal(value_at(o, "local-hostname"), "vmjob-42");
 	json_object_put(o);
 	user = content(file, "::user-data");
 	assert_memory_equal(user, "#cloud-config\n", 14);
+}
+
+static void assert_meta(void **state, const struct vmj_guest *g, const char *id, const char *name)
+{
+	struct json_object *o = part(state, g, "::meta-data", "");
+
+	assert_string_equal(value_at(o, "instance-id"), id);
+	assert_string_equal(value_at(o, "local-hostname"), name);
+	json_object_put(o);
+}
+
+static void test_an_instance_is_a_root_disk(void **state)
+{
+	struct vmj_guest g = guest();
+	char id[128];
+
+	g.request.protected_ = true;
+	assert_meta(state, &g, "vmjob-42", "vmjob-42");
+	strcpy(g.request.persistent_storage, "fast");
+	strcpy(g.request.persistent, "Web_1.old-");
+	snprintf(id, sizeof(id), "vmjob-%u-fast-Web_1.old-", (unsigned int)g.uid);
+	assert_meta(state, &g, id, "web-1-old");
+	memset(g.request.persistent, 'X', VMJ_NAME_MAX);
+	snprintf(id, sizeof(id), "vmjob-%u-fast-%s", (unsigned int)g.uid, g.request.persistent);
+	assert_meta(state, &g, id,
+		    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+}
+
+static struct vmj_guest guest_of(const char *user)
+{
+	struct vmj_guest g = guest();
+
+	strcpy(g.user, user);
+	strcpy(g.request.ssh_keys, "ssh-rsa AAAA/first\nssh-ed25519 AAAAsecond\n");
+	return g;
+}
+
+static void test_the_submitter_may_log_in(void **state)
+{
+	struct vmj_guest g = guest_of("alice");
+	struct json_object *o = part(state, &g, "::vendor-data", "#cloud-config\n");
+
+	assert_string_equal(value_at(o, "users/0"), "default");
+	assert_string_equal(value_at(o, "users/1/name"), "alice");
+	assert_string_equal(value_at(o, "users/1/ssh_authorized_keys/0"), "ssh-rsa AAAA/first");
+	assert_string_equal(value_at(o, "users/1/ssh_authorized_keys/1"), "ssh-ed25519 AAAAsecond");
+	assert_string_equal(value_at(o, "users/1/sudo"), "ALL=(ALL) NOPASSWD:ALL");
+	assert_string_equal(value_at(o, "users/1/lock_passwd"), "true");
+	assert_string_equal(value_at(o, "users/1/uid"), "");
+	assert_string_equal(value_at(o, "disable_root"), "");
+	assert_string_equal(value_at(o, "updates/network/when/0"), "boot");
+	json_object_put(o);
+	o = part(state, &g, "::meta-data", "");
+	assert_string_equal(value_at(o, "public-keys/1"), "ssh-ed25519 AAAAsecond");
+	json_object_put(o);
+}
+
+static void test_users_that_no_guest_can_have(void **state)
+{
+	static const char *const users[] = {"root",
+					    "",
+					    "alice@example.org",
+					    "a b",
+					    "-a",
+					    "0day",
+					    "an-extremely-long-name-of-33-chars"};
+
+	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+		struct vmj_guest g = guest_of(users[i]);
+		struct json_object *o = part(state, &g, "::vendor-data", "#cloud-config\n");
+
+		assert_string_equal(value_at(o, "users/0"), "default");
+		assert_string_equal(value_at(o, "users/1"), "");
+		assert_string_equal(value_at(o, "disable_root"), i ? "" : "false");
+		json_object_put(o);
+	}
+}
+
+static void test_user_data_is_kept_to_the_byte(void **state)
+{
+	vmj_autofree char *file = NULL, *text = NULL;
+	vmj_autofree char *data = malloc((64u << 10) + 1);
+	struct vmj_guest g = guest();
+
+	memset(data, 'x', 64u << 10);
+	memcpy(data, "#!/bin/sh\n\xc3\xa4", 12);
+	data[64u << 10] = '\0';
+	write_seed_of(state, &g, data, &file);
+	text = content(file, "::user-data");
+	assert_string_equal(text, data);
 }
 
 static void test_network_config(void **state)
@@ -129,7 +256,7 @@ static void test_cannot_be_written(void **state)
 	struct vmj_error err = {.code = 0};
 	struct vmj_guest g = guest();
 
-	assert_true(vmj_seed_write(&config, &g, "/proc/none/seed.img", &err) < 0);
+	assert_true(vmj_seed_write(&config, &g, NULL, "/proc/none/seed.img", &err) < 0);
 	assert_int_equal(err.fault, VMJ_FAULT_HOST);
 	assert_non_null(strstr(err.text, "seed"));
 }
@@ -144,7 +271,8 @@ static void test_filesystem_is_sound(void **state)
 		skip();
 	free(output_of((const char *const[]){"fsck.vfat", "-n", file, NULL}));
 	list = output_of((const char *const[]){"mdir", "-b", "-i", file, "::", NULL});
-	assert_string_equal(list, "::/meta-data\n::/network-config\n::/user-data\n");
+	assert_string_equal(list,
+			    "::/meta-data\n::/network-config\n::/user-data\n::/vendor-data\n");
 	assert_int_equal(stat(file, &st), 0);
 	assert_int_equal(st.st_size, VMJ_FAT_SIZE);
 }
@@ -209,9 +337,16 @@ static void test_does_not_fit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_label_and_owner),     TEST(test_meta_data),
-		TEST(test_network_config),      TEST(test_cannot_be_written),
-		TEST(test_filesystem_is_sound), TEST(test_files_of_all_sizes),
+		TEST(test_label_and_owner),
+		TEST(test_meta_data),
+		TEST(test_an_instance_is_a_root_disk),
+		TEST(test_the_submitter_may_log_in),
+		TEST(test_users_that_no_guest_can_have),
+		TEST(test_user_data_is_kept_to_the_byte),
+		TEST(test_network_config),
+		TEST(test_cannot_be_written),
+		TEST(test_filesystem_is_sound),
+		TEST(test_files_of_all_sizes),
 		TEST(test_does_not_fit),
 	};
 

@@ -66,7 +66,7 @@ static int fake_disk_empty(const char *file, uint64_t size_mib, uid_t uid, gid_t
 }
 
 static int fake_seed_write(const struct vmj_config *c, const struct vmj_guest *guest,
-			   const char *file, struct vmj_error *err)
+			   const char *user_data, const char *file, struct vmj_error *err)
 {
 	int r = touch(file, err);
 

@@ -21,7 +21,7 @@ struct vmj_adapters {
 	int (*disk_empty)(const char *file, uint64_t size_mib, uid_t uid, gid_t gid,
 			  struct vmj_error *err);
 	int (*seed_write)(const struct vmj_config *c, const struct vmj_guest *guest,
-			  const char *file, struct vmj_error *err);
+			  const char *user_data, const char *file, struct vmj_error *err);
 	int (*ports_plan)(const struct vmj_config *c, struct vmj_guest *guest,
 			  unsigned int node_index, struct vmj_error *err);
 	int (*ports_check)(const struct vmj_config *c, struct vmj_guest *guest,

@@ -112,7 +112,8 @@ static int seed_step(void *ctx, struct vmj_error *err)
 	struct vmj_work *w = ctx;
 	char path[VMJ_GUEST_PATH_MAX];
 
-	return w->adapters->seed_write(w->config, &w->guest, file_path(w, SEED, path), err);
+	return w->adapters->seed_write(w->config, &w->guest, w->user_data, file_path(w, SEED, path),
+				       err);
 }
 
 static int filter_step(void *ctx, struct vmj_error *err)

@@ -30,6 +30,7 @@ struct vmj_turn {
 	struct vmj_call *call;
 	struct vmj_settings *settings;
 	struct vmj_work work;
+	char *user_data;
 	int r;
 	struct vmj_error err;
 };
@@ -40,6 +41,7 @@ static void turn_free(struct vmj_turn *t)
 {
 	vmj_settings_unref(t->settings);
 	vmj_entry_unref(t->entry);
+	free(t->user_data);
 	free(t);
 }
 
@@ -54,6 +56,7 @@ void vmj_turn_drop_all(struct vmj_entry *e)
 		vmj_fail(&err, ESHUTDOWN, "the agent ends");
 		if (t->call)
 			vmj_call_fail(t->call, &err);
+		free(t->user_data);
 		free(t);
 	}
 }
@@ -291,13 +294,17 @@ static struct vmj_turn *turn_new(struct vmj_entry *e, struct vmj_call *call)
 }
 
 void vmj_turn_prepare(struct vmj_entry *e, struct vmj_call *call, const struct vmj_guest *guest,
-		      unsigned int node_index)
+		      unsigned int node_index, char *user_data)
 {
 	struct vmj_turn *t = turn_new(e, call);
 
-	if (!t)
+	if (!t) {
+		free(user_data);
 		return;
+	}
 	t->prepare = true;
+	t->user_data = user_data;
+	t->work.user_data = user_data;
 	t->work.guest = *guest;
 	t->work.node_index = node_index;
 	STAILQ_INSERT_TAIL(&e->turns, t, link);

@@ -18,6 +18,7 @@ struct vmj_work {
 	const char *dir;            /* the guests' directory: vmj_record_init() */
 	struct vmj_guest guest;     /* in and out: as the record says */
 	unsigned int node_index;    /* prepare: this host among the job's */
+	const char *user_data;      /* prepare: for the seed; NULL: none */
 	struct vmj_cgroups cgroups; /* run: the job's */
 	unsigned int leftovers;     /* out: undos that failed; the record is still there then */
 	bool gone;                  /* out of run: there was no domain any more */

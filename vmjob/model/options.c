@@ -204,6 +204,13 @@ int vmj_request_add_net(struct vmj_request *r, const char *text, struct vmj_erro
 	return 0;
 }
 
+int vmj_request_check_path(struct vmj_request *r, const char *text, struct vmj_error *err)
+{
+	if (!*text)
+		return vmj_fail_user(err, EINVAL, "--vm-user-data: which file? Its name is empty");
+	return vmj_option_check_length("--vm-user-data", text, err);
+}
+
 int vmj_option_set_env(const struct vmj_option *o, struct vmj_request *r, const char *text,
 		       struct vmj_error *err)
 {
@@ -263,6 +270,14 @@ const struct vmj_option vmj_options[] = {
 		.arg = "[STORAGE:]NAME",
 		.help = "keep the root disk as this volume, made from the image at first",
 		.set = vmj_request_set_persistent,
+	},
+	{
+		.name = "vm-user-data",
+		.env = "VMJOB_USER_DATA",
+		.arg = "FILE",
+		.help = "a cloud-config or script for the guest's first boot",
+		.file = true,
+		.set = vmj_request_check_path,
 	},
 	{
 		.name = "vm-script",

@@ -108,6 +108,8 @@ int vmj_request_set_image(struct vmj_request *r, const char *text,
 			  struct vmj_error *err); /* [OWNER/]NAME[@REV] */
 int vmj_request_set_persistent(struct vmj_request *r, const char *text,
 			       struct vmj_error *err); /* [STORAGE:]NAME */
+int vmj_request_check_path(struct vmj_request *r, const char *text,
+			   struct vmj_error *err); /* FILE: see struct vmj_option */
 int vmj_request_set_memory(struct vmj_request *r, const char *text,
 			   struct vmj_error *err); /* SIZE */
 int vmj_request_set_script(struct vmj_request *r, const char *text,
@@ -135,6 +137,9 @@ struct vmj_option {
 	const char *help; /* one line */
 	bool optional;    /* the argument may be left out */
 	bool repeat;      /* in the environment: separated by ';' */
+	/* The argument is a file's path. `set` changes nothing: who submits reads the file and puts
+	 * its content beside the request (vmjob/model/user-data.h). */
+	bool file;
 	int (*set)(struct vmj_request *r, const char *text, struct vmj_error *err);
 };
 

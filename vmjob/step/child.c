@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
-#include "vmjob/model/request.h"
+#include "vmjob/model/user-data.h"
 #include "vmjob/step/child.h"
 #include "vmjob/step/names.h"
 
@@ -26,6 +26,7 @@ void vmj_child_become(char *const argv[])
 	int code;
 
 	unsetenv("SLURM_SPANK_" VMJ_REQUEST_ENV);
+	unsetenv("SLURM_SPANK_" VMJ_USER_DATA_ENV);
 	unsetenv(VMJ_STEP_PROGRAM_ENV);
 	unsetenv(VMJ_STEP_JOB_ENV);
 	unsetenv(VMJ_STEP_BATCH_ENV);
