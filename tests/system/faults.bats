@@ -9,6 +9,8 @@ setup_file()
 	# The host at fault is the one that Slurm takes first.
 	keep faulty "$(hosts | head -n 1)"
 	on ctl scontrol update nodename="$(kept faulty)" weight=1
+	keep faulty-too "$(hosts | sed -n 2p)"
+	on ctl scontrol update nodename="$(kept faulty-too)" weight=2
 }
 
 teardown()
@@ -16,6 +18,7 @@ teardown()
 	[ -n "${BATS_TEST_COMPLETED:-}" ] || show_logs || :
 	cancel_listed "$BATS_TEST_TMPDIR/jobs"
 	mend_host "$(kept faulty)"
+	mend_host "$(kept faulty-too)"
 }
 
 # Undoes whatever a test here did to a host.
@@ -103,20 +106,30 @@ assert_users_fault()
 # soon, and the node is drained with the reason.
 assert_hosts_fault()
 {
-	local job host
-	host=$(kept faulty)
-	job=$(submit_blank --vm-grace=0:01 "${@:2}")
+	assert_drained "$(kept faulty)" "$1" "$(submit_blank --vm-grace=0:01 "${@:2}")"
+}
+
+# assert_drained HOST WORDS JOB: the host, where the job was to start, is drained with these words; the job runs elsewhere.
+assert_drained()
+{
+	local host=$1 job=$3
 	await "$(scaled 60)" node_is "$host" 'drained|draining' >/dev/null || fail "$host is not drained"
-	[[ $(node_reason "$host") == *vmjob*"$1"* ]] || fail "the reason of $host lacks '$1': $(node_reason "$host")"
+	[[ $(node_reason "$host") == *vmjob*"$2"* ]] || fail "the reason of $host lacks '$2': $(node_reason "$host")"
 	await_domain "$job" running
 	[ "$(host_of "$job")" != "$host" ] || fail "the job runs on the faulty host"
 	mend_host "$host"
 	assert_nothing_left "$host" "$job"
 }
 
-@test "libvirtd down drains the node, the job starts elsewhere" {
+# Both at once, on two hosts: each is waited for half a minute, since it might just be restarting.
+@test "libvirtd down, or the agent, drains the node, the job starts elsewhere" {
+	local first second
 	stop_daemon "$(kept faulty)" libvirtd
-	assert_hosts_fault libvirt
+	stop_daemon "$(kept faulty-too)" vmjobd
+	first=$(submit_blank --vm-grace=0:01 --exclude="$(kept faulty-too)")
+	second=$(submit_blank --vm-grace=0:01 --exclude="$(kept faulty)")
+	assert_drained "$(kept faulty)" libvirt "$first"
+	assert_drained "$(kept faulty-too)" vmjobd "$second"
 }
 
 @test "storage that is not mounted drains the node, the job starts elsewhere" {
@@ -129,11 +142,6 @@ assert_hosts_fault()
 @test "a missing bridge drains the node, the job starts elsewhere" {
 	on "$(kept faulty)" bash -c 'ip link set br0 down && ip link set br0 name vmj-gone && ip link set vmj-gone up'
 	assert_hosts_fault br0 --vm-net=lan
-}
-
-@test "an agent that is down drains the node, the job starts elsewhere" {
-	stop_daemon "$(kept faulty)" vmjobd
-	assert_hosts_fault vmjobd
 }
 
 @test "an ordinary job needs none of it: it runs where the agent is down" {
