@@ -22,6 +22,7 @@ struct vmj_ready;
 struct vmj_server;
 struct vmj_topology;
 struct vmj_virt;
+struct vmj_volume_task;
 
 struct vmj_agent {
 	sd_event *loop;
@@ -35,6 +36,7 @@ struct vmj_agent {
 	struct vmj_guests *guests;
 	struct vmj_pauses *pauses;
 	struct vmj_server *server;
+	LIST_HEAD(, vmj_volume_task) volume_tasks; /* under way */
 	struct json_object *usage; /* of storages, by path, as last counted (op_storage.c) */
 	int64_t started_us;
 	bool kvm; /* as last seen */

@@ -266,6 +266,7 @@ static int serve(void)
 	int r;
 
 	LIST_INIT(&agent.followers);
+	LIST_INIT(&agent.volume_tasks);
 	gethostname(agent.host, sizeof(agent.host) - 1);
 	r = agent_start(&agent, &err);
 	if (r < 0) {
