@@ -8,6 +8,7 @@
 
 #include "vmjob/storage/layout.h"
 #include "vmjob/storage/usage.h"
+#include "vmjob/storage/volume.h"
 
 #define ANNA 54321
 #define BOB  54322
@@ -153,6 +154,39 @@ static void all_together(void **state)
 	assert_false(total.cut);
 }
 
+static void promise(void **state, const char *name, uid_t uid, uint64_t bytes)
+{
+	struct vmj_volume_spec spec = {
+		.domain = *state, .name = name, .uid = uid, .gid = uid, .bytes = bytes};
+	struct vmj_volume v;
+	struct vmj_error err;
+
+	assert_done(vmj_volume_create(&spec, &v, &err), err);
+}
+
+static void promises_are_more_than_what_is_written(void **state)
+{
+	vmj_autofree struct vmj_usage_of *users = NULL;
+	struct vmj_usage total;
+	struct vmj_error err;
+	size_t n;
+
+	if (!is_root())
+		skip();
+	promise(state, "a", ANNA, 100 * MIB);
+	promise(state, "b", ANNA, 200 * MIB);
+	promise(state, "c", BOB, 50 * MIB);
+	assert_done(vmj_usage_all(*state, &users, &n, &total, &err), err);
+	assert_int_equal(n, 3);
+	assert_true(total.volumes_bytes < 10 * MIB);
+	assert_done(vmj_usage_promised(*state, users, n, &total, &err), err);
+	assert_int_equal(total.promised_bytes, 350 * MIB);
+	assert_int_equal(total.n_volumes, 3);
+	assert_int_equal(users[0].usage.n_volumes, 0); /* root's public images */
+	assert_int_equal(users[1].usage.promised_bytes, 300 * MIB);
+	assert_int_equal(users[2].usage.n_volumes, 1);
+}
+
 /* Anybody may make images/<uid> of somebody else: that must not fill the other's quota. */
 static void what_others_put_there_does_not_count(void **state)
 {
@@ -268,6 +302,7 @@ int main(void)
 		TEST(shared_files_count_once_for_their_owner),
 		TEST(the_last_name_counts_where_it_is),
 		TEST(all_together),
+		TEST(promises_are_more_than_what_is_written),
 		TEST(what_others_put_there_does_not_count),
 		TEST(links_and_pipes_are_not_opened),
 		TEST(deep_trees_end),

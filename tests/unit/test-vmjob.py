@@ -357,6 +357,14 @@ def bash_completes(w):
     assert completed("vmjob", "image", "import", w.directory + "/di") == [w.directory + "/disk.raw"]
 
 
+def storage_is_checked(w):
+    check(w.run("storage", "check"), 0, out="0 errors, 0 warnings, 0 notes, 0 mended\n")
+    os.rmdir(w.directory + "/srv/hosts")
+    check(w.run("storage", "check"), 1, out="error: hosts: it is missing: `vmjob storage check --repair` makes it, empty\n1 errors")
+    findings = json.loads(check(w.run("storage", "check", "--repair", "--json"), 0).stdout)["findings"]
+    assert findings == [{"severity": "warning", "mended": True, "where": "hosts", "what": "it was missing", "done": "made, empty"}], findings
+
+
 def storages_are_made_and_shown(w):
     check(w.run("storage", "list"), 1, err="none.conf")
     w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
@@ -380,6 +388,8 @@ def storages_are_made_and_shown(w):
     assert row["version"] == 2 and row["state"] == "ok" and row["kind"] == "dir" and row["space"] == "ok", row
     assert row["quota_bytes"] == 5 << 30 and "limit_bytes" not in row and row["used_bytes"] == 3 << 30, row
     assert 0 < row["free_bytes"] <= row["size_bytes"], row
+    if os.getuid() == 0:
+        storage_is_checked(w)
     shown = check(w.run("storage", "show"), 0, out="My images    5.0M").stdout
     assert "USER IMAGES VOLUMES NUMBER PROMISED\nroot     1B      2B      4       3B\n" in shown, shown
     w.agent.stop()

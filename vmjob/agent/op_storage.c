@@ -157,6 +157,8 @@ static int count(const char *path, struct json_object **ret, struct vmj_error *e
 	size_t n = 0;
 	int rc = vmj_usage_all(path, &users, &n, &total, err);
 
+	if (rc == 0)
+		rc = vmj_usage_promised(path, users, n, &total, err);
 	if (rc < 0)
 		return rc;
 	if (n)

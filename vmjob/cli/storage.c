@@ -231,7 +231,7 @@ static const struct vmj_verb verb_format = {
 	.run = run_format,
 };
 static const struct vmj_verb *const verbs[] = {&verb_list, &vmj_storage_verb_show, &verb_format,
-					       NULL};
+					       &vmj_storage_verb_check, NULL};
 
 const struct vmj_verb vmj_verb_storage = {
 	.name = "storage",

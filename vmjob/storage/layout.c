@@ -185,9 +185,8 @@ int vmj_storage_check_volumes(const char *path, struct vmj_error *err)
 	return check_domain(path, 2, err);
 }
 
-/* A directory of exactly this mode, whatever the umask and whatever was there. */
-static int make_directory(const char *path, const struct vmj_domain_folder *f,
-			  struct vmj_error *err)
+int vmj_domain_make_folder(const char *path, const struct vmj_domain_folder *f,
+			   struct vmj_error *err)
 {
 	vmj_autoclose int fd = -1;
 	char dir[PATH_MAX];
@@ -262,7 +261,7 @@ int vmj_storage_format(const char *path, const char *name, struct vmj_error *err
 	if (rc == 0)
 		rc = read_or_make(path, name, &m, err);
 	for (const struct vmj_domain_folder *f = vmj_domain_folders; rc == 0 && f->name; f++)
-		rc = make_directory(path, f, err);
+		rc = vmj_domain_make_folder(path, f, err);
 	if (rc < 0 || m.version == VMJ_DOMAIN_VERSION)
 		return rc;
 	return write_mark(path, &m, err); /* last: with it, all is there */

@@ -31,6 +31,10 @@ struct vmj_domain_folder {
 };
 extern const struct vmj_domain_folder vmj_domain_folders[]; /* ends with name NULL */
 
+/* Makes the folder, or gives it the owner and the mode that it should have. */
+int vmj_domain_make_folder(const char *path, const struct vmj_domain_folder *f,
+			   struct vmj_error *err);
+
 /* A user's folder in images/ or volumes/ is called as the uid, in decimal and without zeros before
  * it. */
 bool vmj_domain_uid(const char *folder, uid_t *ret);

@@ -20,6 +20,7 @@
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/dir.h"
 #include "vmjob/storage/layout.h"
+#include "vmjob/storage/volume.h"
 
 #define DEPTH_MAX 8 /* below a user's directory */
 #define FULL      1 /* ends a walk: enough files */
@@ -273,6 +274,35 @@ int vmj_usage_all(const char *path, struct vmj_usage_of **ret, size_t *ret_n,
 	*ret_n = users.n;
 	*ret_total = total;
 	return 0;
+}
+
+struct promises {
+	struct vmj_usage_of *users;
+	size_t n;
+	struct vmj_usage *total;
+};
+
+static int add_promise(const struct vmj_volume *v, void *arg)
+{
+	struct promises *p = arg;
+	struct vmj_usage_of key = {.uid = v->uid}, *user;
+
+	user = p->n ? bsearch(&key, p->users, p->n, sizeof(key), compare_users) : NULL;
+	if (user) {
+		user->usage.promised_bytes += v->virtual_bytes;
+		user->usage.n_volumes++;
+	}
+	p->total->promised_bytes += v->virtual_bytes;
+	p->total->n_volumes++;
+	return 0;
+}
+
+int vmj_usage_promised(const char *path, struct vmj_usage_of *users, size_t n,
+		       struct vmj_usage *total, struct vmj_error *err)
+{
+	struct promises p = {.users = users, .n = n, .total = total};
+
+	return vmj_volume_each(path, VMJ_ALL_USERS, add_promise, &p, NULL, err);
 }
 
 int vmj_capacity_read(const char *path, struct vmj_capacity *ret, struct vmj_error *err)

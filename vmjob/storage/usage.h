@@ -48,6 +48,11 @@ struct vmj_usage_of {
 int vmj_usage_all(const char *path, struct vmj_usage_of **ret, size_t *ret_n,
 		  struct vmj_usage *ret_total, struct vmj_error *err);
 
+/* What is promised in volumes, to each of `users` as vmj_usage_all() gave them, and in all. Reads
+ * each volume's description: for people who ask, not for admission. Needs root's rights. */
+int vmj_usage_promised(const char *path, struct vmj_usage_of *users, size_t n,
+		       struct vmj_usage *total, struct vmj_error *err);
+
 /*
  * May this user have a disk of which new_bytes are written at once (0: a thin one)? What
  * volume-create, clone, resize, snapshots and imports call before they make anything. Walks the
