@@ -334,6 +334,9 @@ def completion_comes_from_the_tables(w):
     assert "console" in check(w.run("--complete", ""), 0).stdout.split()
     assert "--follow" in check(w.run("--complete", "events", "--"), 0).stdout.split()
     assert "--vm-memory=" in check(w.run("--complete", "start", "--"), 0).stdout.split()
+    for piece in ["="], ["=", "first.y"]:
+        assert check(w.run("--complete", "start", "tiny", "--vm-user-data", *piece), 0).stdout == "<file>\n"
+        assert "<file>" not in check(w.run("--complete", "start", "tiny", "--vm-memory", *piece), 0).stdout
     assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["import", "list", "rm"]
     w.command("squeue", w.job())
     assert check(w.run("--complete", "show", ""), 0).stdout.split() == ["42"]

@@ -4,6 +4,7 @@
  * keeps what begins as the word does. Made from the verbs' own tables, so that it cannot go out of
  * date. A line "<file>" asks the shell for files. Silent on failure.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,21 @@ static void print_words(enum vmj_word words)
 	}
 }
 
+/* The words end in one of "--vm-user-data=" and a piece of a path, which the shell splits at "=".
+ */
+static bool is_file_argument(int argc, char **argv)
+{
+	int at = argc > 0 && strcmp(argv[argc - 1], "=") == 0 ? argc - 2 : argc - 3;
+
+	if (at < 0 || strcmp(argv[at + 1], "=") != 0)
+		return false;
+	for (const struct vmj_option *o = vmj_options; o->name; o++)
+		if (o->file && strncmp(argv[at], "--", 2) == 0 &&
+		    strcmp(argv[at] + 2, o->name) == 0)
+			return true;
+	return false;
+}
+
 int vmj_complete(int argc, char **argv)
 {
 	const struct vmj_verb *const *table = vmj_verbs;
@@ -111,7 +127,9 @@ int vmj_complete(int argc, char **argv)
 			puts((*table)->name);
 		return VMJ_EXIT_DONE;
 	}
-	if (argc > 0 && argv[argc - 1][0] == '-')
+	if (is_file_argument(argc, argv))
+		puts("<file>");
+	else if (argc > 0 && argv[argc - 1][0] == '-')
 		print_options(verb);
 	else
 		print_words(verb->words);

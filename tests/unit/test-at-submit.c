@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "plugins/spank/keys.h"
+#include "plugins/spank/presence.h"
 #include "plugins/spank/user-data.h"
 #include "vmjob/model/user-data.h"
 
@@ -303,6 +304,62 @@ static void what_is_no_file_has_no_keys(void **state)
 	assert_string_equal(keys, "");
 }
 
+/* An image's revision in the test's directory, which is a storage then. */
+static void have_image(void **state, const char *owner, const char *name_and_revision)
+{
+	vmj_autofree char *mark = put(state, "vmjob-domain.json", "{}"), *dir = NULL;
+
+	assert_true(asprintf(&dir, "%s/images/%s/%s", (char *)*state, owner, name_and_revision) >
+		    0);
+	assert_int_equal(vmj_mkdir_p(dir, 0700, NULL), 0);
+}
+
+static void images_that_are_there(void **state)
+{
+	struct vmj_request r = {.image = "tiny", .revision = 2, .n_disks = 1};
+	struct vmj_disk_request *d = &r.disks[0];
+	char own[16];
+	struct vmj_error err;
+
+	snprintf(own, sizeof(own), "%u", (unsigned int)getuid());
+	have_image(state, own, "tiny/2");
+	have_image(state, "public", "tools/1");
+	have_image(state, "54321", "theirs/7");
+	*d = (struct vmj_disk_request){.kind = VMJ_DISK_IMAGE, .name = "tools", .readonly = true};
+	assert_done(vmj_image_presence_in(*state, &r, &err), err);
+	strcpy(d->owner, "public");
+	assert_done(vmj_image_presence_in(*state, &r, &err), err);
+	strcpy(d->owner, "54321");
+	strcpy(d->name, "theirs");
+	d->revision = 7;
+	assert_done(vmj_image_presence_in(*state, &r, &err), err);
+	strcpy(r.image_owner, "nobody-has-this-name");
+	assert_done(vmj_image_presence_in(*state, &r, &err), err);
+	assert_done(vmj_image_presence_in("/nonexistent", &r, &err), err);
+}
+
+static void images_that_are_not_there(void **state)
+{
+	struct vmj_request r = {.image = "tiny", .revision = 3}, disk = {.image = "tools"};
+	struct vmj_error err = {0};
+
+	have_image(state, "public", "tools/1");
+	have_image(state, "public", "tiny/2");
+	assert_user_refused(vmj_image_presence_in(*state, &r, &err), err, ENOENT,
+			    "--vm-image=tiny@3: there is no such image");
+	strcpy(r.image_owner, "root");
+	assert_user_refused(vmj_image_presence_in(*state, &r, &err), err, ENOENT,
+			    "--vm-image=root/tiny@3: root has no such image");
+	strcpy(r.persistent, "web"); /* may be there already */
+	assert_done(vmj_image_presence_in(*state, &r, &err), err);
+	disk.n_disks = 2;
+	disk.disks[0] = (struct vmj_disk_request){.kind = VMJ_DISK_VOLUME, .name = "data"};
+	disk.disks[1] = (struct vmj_disk_request){
+		.kind = VMJ_DISK_IMAGE, .name = "nothing", .readonly = true};
+	assert_user_refused(vmj_image_presence_in(*state, &disk, &err), err, ENOENT,
+			    "--vm-disk=image=nothing: there is no such image");
+}
+
 #define IN_DIR(f) cmocka_unit_test_setup_teardown(f, unit_make_dir, unit_remove_dir)
 
 int main(void)
@@ -320,7 +377,9 @@ int main(void)
 		IN_DIR(files_that_cannot_be_taken),
 		IN_DIR(keys_come_from_home),
 		IN_DIR(what_is_no_file_has_no_keys),
+		IN_DIR(images_that_are_there),
+		IN_DIR(images_that_are_not_there),
 	};
 
-	return cmocka_run_group_tests_name("user-data", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("at-submit", tests, NULL, NULL);
 }
