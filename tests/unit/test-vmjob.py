@@ -304,6 +304,9 @@ def hosts_are_joined_with_agents(w):
         "storages": [{"name": "default", "ok": True}, {"name": "b", "ok": False, "error": "storage b is not mounted"}]}}
     check(w.run("host"), 1, out=["mixed", "kvm", "no answer", "vmjob: no libvirtd", "storage b is not mounted"])
     rows = json.loads(check(w.run("host", "--json"), 1).stdout)["hosts"]
+    w.agent.ops["host"] = lambda c, r: {"host": {"storages": [{"name": "a", "ok": True, "space": "ok"},
+                                                              {"name": "b", "ok": True, "space": "low"}]}}
+    check(w.run("host"), 1, out="b: low space")
     assert rows[0]["guests"] == 3 and rows[0]["details"]["cpus"] == 8 and rows[1]["agent"] == "no answer", rows
 
 

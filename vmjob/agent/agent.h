@@ -20,6 +20,7 @@ struct vmj_guests;
 struct vmj_pauses;
 struct vmj_ready;
 struct vmj_server;
+struct vmj_spaces;
 struct vmj_topology;
 struct vmj_virt;
 struct vmj_volume_task;
@@ -37,6 +38,7 @@ struct vmj_agent {
 	struct vmj_pauses *pauses;
 	struct vmj_server *server;
 	LIST_HEAD(, vmj_volume_task) volume_tasks; /* under way */
+	struct vmj_spaces *spaces;
 	struct json_object *usage; /* of storages, by path, as last counted (op_storage.c) */
 	int64_t started_us;
 	bool kvm; /* as last seen */

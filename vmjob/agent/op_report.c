@@ -21,7 +21,9 @@
 #include "vmj-autoconf.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
+#include "vmjob/agent/space.h"
 #include "vmjob/base/cleanup.h"
+#include "vmjob/model/json.h"
 #include "vmjob/storage/image.h"
 #include "vmjob/storage/layout.h"
 #include "vmjob/host/topology.h"
@@ -294,6 +296,18 @@ static void host_done(void *arg)
 	free(t);
 }
 
+static void add_space(struct vmj_agent *a, struct json_object *o, const char *path)
+{
+	struct vmj_capacity room;
+	enum vmj_watermark mark;
+
+	if (!vmj_spaces_find(a->spaces, path, &room, &mark))
+		return;
+	vmj_json_put_string(o, "space", vmj_watermark_name(mark));
+	vmj_json_put_u64(o, "size_bytes", room.total_bytes);
+	vmj_json_put_u64(o, "free_bytes", room.free_bytes);
+}
+
 static struct json_object *show_storage(struct report *r, const struct vmj_storage_config *storage)
 {
 	struct json_object *o = json_object_new_object();
@@ -302,6 +316,7 @@ static struct json_object *show_storage(struct report *r, const struct vmj_stora
 	json_object_object_add(o, "path", json_object_new_string(storage->path));
 	json_object_object_add(o, "ok", json_object_new_boolean(0));
 	json_object_object_add(o, "error", json_object_new_string("it does not answer"));
+	add_space(r->agent, o, storage->path);
 	json_object_array_add(r->storages, o);
 	return json_object_get(o);
 }

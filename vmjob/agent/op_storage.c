@@ -37,7 +37,7 @@ struct storage_task {
 /* Not those of the host's own reports, which must not wait for a count. */
 static uint64_t lane_of(struct vmj_agent *a, const struct vmj_storage_config *s)
 {
-	return VMJ_LANE_STORAGE(VMJ_CONFIG_ITEMS_MAX +
+	return VMJ_LANE_STORAGE(2 * VMJ_CONFIG_ITEMS_MAX +
 				(uint64_t)(s - a->settings->config->storages));
 }
 

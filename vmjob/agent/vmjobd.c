@@ -23,6 +23,7 @@
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/server.h"
+#include "vmjob/agent/space.h"
 #include "vmjob/agent/work.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
@@ -184,6 +185,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 		r = vmj_guests_new(a, &a->guests, err);
 	if (r == 0)
 		r = vmj_pauses_new(a, &a->pauses, err);
+	if (r == 0)
+		r = vmj_spaces_new(a, VMJ_SPACES_PERIOD_US, &a->spaces, err);
 	if (r < 0)
 		return r;
 	vmj_eventlog_listen(a->events, vmj_ops_event_logged, a);
@@ -198,6 +201,7 @@ static void agent_stop(struct vmj_agent *a)
 {
 	vmj_server_free(a->server);
 	vmj_pool_free(a->pool);
+	vmj_spaces_free(a->spaces);
 	vmj_pauses_free(a->pauses);
 	vmj_guests_free(a->guests);
 	vmj_eventlog_free(a->events);

@@ -53,16 +53,19 @@ static const struct argp argp = {
 
 static void print(struct json_object *entry, bool json)
 {
-	char buf[VMJ_CELL_MAX];
+	char buf[VMJ_CELL_MAX], number[24] = "-";
+	int64_t job = vmj_json_int(entry, "job", 0); /* 0: of the host itself */
 
+	if (job)
+		snprintf(number, sizeof(number), "%" PRId64, job);
 	if (json)
 		puts(json_object_to_json_string_ext(entry, JSON_C_TO_STRING_PLAIN |
 								   JSON_C_TO_STRING_NOSLASHESCAPE));
 	else
-		printf("%s %s %" PRId64 " %s %s\n",
+		printf("%s %s %s %s %s\n",
 		       vmj_time_format(vmj_json_int(entry, "time", 0) / 1000000, buf),
-		       vmj_json_text(entry, "host", "-"), vmj_json_int(entry, "job", 0),
-		       vmj_json_text(entry, "what", "-"), vmj_json_text(entry, "text", ""));
+		       vmj_json_text(entry, "host", "-"), number, vmj_json_text(entry, "what", "-"),
+		       vmj_json_text(entry, "text", ""));
 	fflush(stdout);
 }
 

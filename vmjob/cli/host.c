@@ -95,18 +95,24 @@ static const char *problem_of(struct json_object *storage, char buf[VMJ_CELL_MAX
 	return strncmp(why, "storage ", strlen("storage ")) ? buf : why;
 }
 
-/* "ok", or the first storage that is not, and why. */
+/* "ok", or the first storage that is not, and why, or the first without much room. */
 static const char *storage_of(struct json_object *host, char buf[VMJ_CELL_MAX])
 {
 	struct json_object *all = vmj_json_field(host, "storages");
+	const char *state = "ok";
 
 	for (size_t i = 0; all && i < json_object_array_length(all); i++) {
 		struct json_object *storage = json_object_array_get_idx(all, i);
 
 		if (!json_object_get_boolean(vmj_json_field(storage, "ok")))
 			return problem_of(storage, buf);
+		if (strcmp(vmj_json_text(storage, "space", "ok"), "ok") == 0 || state == buf)
+			continue;
+		snprintf(buf, VMJ_CELL_MAX, "%s: %s space", vmj_json_text(storage, "name", "?"),
+			 vmj_json_text(storage, "space", ""));
+		state = buf;
 	}
-	return "ok";
+	return state;
 }
 
 /* Slurm's columns, then the agent's word: its version, or its whole answer under "details". */
