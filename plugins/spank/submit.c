@@ -217,8 +217,9 @@ static const char *given_without_image(void)
 	return NULL;
 }
 
-/* User data goes beside the request, which has its digest. */
-static void store_user_data(spank_t sp, const char *path, struct vmj_request *request)
+/* User data goes beside the request, which has its digest. where: before a sentence on it. */
+static void store_user_data(spank_t sp, const char *path, const char *where,
+			    struct vmj_request *request)
 {
 	vmj_autofree char *data = NULL, *text = NULL;
 	struct vmj_error err;
@@ -230,7 +231,7 @@ static void store_user_data(spank_t sp, const char *path, struct vmj_request *re
 	}
 	if (vmj_user_data_read(path, &data, &len, &err) < 0 ||
 	    vmj_user_data_encode(data, len, &text, request->user_data, &err) < 0)
-		refuse("%s", err.text);
+		refuse("%s%s", where, err.text);
 	if (spank_job_control_setenv(sp, VMJ_USER_DATA_ENV, text, 1) != ESPANK_SUCCESS)
 		refuse("vmjob: cannot put the user data into the job: out of memory?");
 }
@@ -279,7 +280,8 @@ int vmj_submit_finish(spank_t sp)
 	}
 	if (vmj_request_check(&request, &err) < 0 || vmj_image_presence(&request, &err) < 0)
 		refuse("%s", err.text);
-	store_user_data(sp, path, &request);
+	store_user_data(sp, path, submit.user_data ? "" : "variable " VMJ_USER_DATA_ENV ": ",
+			&request);
 	vmj_keys_gather(NULL, request.ssh_keys);
 	start_anew();
 	return store(sp, &request);

@@ -188,6 +188,48 @@ at_console()
 	assert_end "$job" FAILED 72:0
 }
 
+# user_data SIZE: a script for the guest of just so many bytes, which tells of itself on the console.
+user_data()
+{
+	{
+		printf '#!/bin/sh\nid -un >/run/user-data-ran; echo user-data-ran\n'
+		head -c "$1" /dev/zero | tr '\0' '#'
+	} | head -c "$1"
+}
+
+ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+
+@test "user data, ssh keys and the host name reach the guest, and nobody else" {
+	local job host seed size=65536
+	user_data $size | on_as alice ctl bash -c 'mkdir -p -m 700 ~/.ssh && cat >~/first-boot && echo "$1 alice" >~/.ssh/id_ed25519.pub' _ "$ssh_key"
+	job=$(submit_tiny --vm-user-data=/home/alice/first-boot)
+	on_as alice ctl rm /home/alice/first-boot
+	await_guest "$job"
+	host=$(host_of "$job")
+	assert_equal "what the script wrote" "$(in_guest "$job" 'cat /run/user-data-ran')" root
+	assert_equal "the host name" "$(in_guest "$job" hostname)" "vmjob-$job"
+	[[ $(in_guest "$job" 'cat /root/.ssh/authorized_keys') == *"$ssh_key"* ]] || fail "the key is not there"
+	seed=$(on "$host" find / -xdev -path "*/guests/$job/seed.img" 2>/dev/null)
+	assert_equal "owner and mode of $seed" "$(on "$host" stat -c '%U %a' "$seed")" "alice 600"
+	! on_as bob "$host" cat "$seed" >/dev/null 2>&1 || fail "bob reads $seed"
+	! on ctl scontrol show job "$job" | grep -i user.data= || fail "scontrol shows user data"
+	on ctl scontrol requeue "$job"
+	await_state "$job" 'PENDING|CONFIGURING|RUNNING'
+	await_guest "$job" 180
+	assert_equal "what the script wrote after a requeue" "$(in_guest "$job" 'cat /run/user-data-ran')" root
+	cancel "$job"
+	assert_nothing_left "$host" "$job"
+}
+
+@test "a script beside the guest does not see its user data, nor do jobs that it submits" {
+	local job
+	on_as alice ctl bash -c 'printf "#!/bin/sh\n" >~/first-boot'
+	job=$(submit --vm-image=blank --vm-memory=32M --vm-script=host --vm-grace=0:01 --vm-user-data=/home/alice/first-boot \
+		--wrap='env | grep -c -e USER_DATA -e VMJOB_REQUEST; true')
+	assert_end "$job" COMPLETED 0:0
+	assert_output "$job" 0
+}
+
 @test "images: import, list, revisions, remove" {
 	local names
 	on_as alice ctl bash -c 'qemu-img create -q -f raw ~/a.raw 16M && vmjob image import ~/a.raw --name a && vmjob image import ~/a.raw --name a' >/dev/null

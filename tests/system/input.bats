@@ -55,7 +55,12 @@ hostile=('' ' ' ';' '$(reboot)' '`reboot`' '<disk/>' '&amp;' "x'y" 'x"y' '../../
 not_numbers=(nonsense -1 1.5.5 0x10 1e3 +1 99999999999999999999999 18446744073709551616)
 
 @test "--vm-image refuses what is no image's name" {
-	assert_option_refuses --vm-image "${hostile[@]}" 'blank@' 'blank@x' 'blank@-1' 'blank@99999999999999999999' '@1' . .. .hidden
+	assert_option_refuses --vm-image "${hostile[@]}" 'blank@' 'blank@x' 'blank@-1' 'blank@99999999999999999999' '@1' . .. .hidden 'bob/' '/blank' 'a/b/blank' 'bob/blank@0' \
+		'../blank' "$(printf 'x%.0s' {1..300})/blank"
+}
+
+@test "--vm-image of another user who has no such image is refused" {
+	assert_refused vm-image sbatch "${blank_guest[@]}" --vm-image=carol/nosuchimage
 }
 
 @test "--vm-memory refuses what is no size" {
@@ -63,7 +68,46 @@ not_numbers=(nonsense -1 1.5.5 0x10 1e3 +1 99999999999999999999999 1844674407370
 }
 
 @test "--vm-disk refuses what is no disk" {
-	assert_option_refuses --vm-disk "${hostile[@]}" size size= size=0 size=-1G size=9999999P size=1X nonsense=1 size=1G,size=2G
+	assert_option_refuses --vm-disk "${hostile[@]}" size size= size=0 size=-1G size=9999999P size=1X nonsense=1 size=1G,size=2G size=1G,ro
+}
+
+@test "--vm-disk refuses what is no volume and no image" {
+	local value values=()
+	for value in "${hostile[@]}"; do
+		values+=("volume=$value" "volume=$value:data" "image=$value,ro" "image=$value/blank,ro")
+	done
+	assert_option_refuses --vm-disk "${values[@]}" volume volume=:data volume=default: volume=a:b:c volume=data,rw volume=data, \
+		volume=data,size=1G volume=bob/data volume=data@2 volume=nosuchstorage:data image=blank image=blank@0,ro image=nosuchimage,ro
+}
+
+@test "--vm-persistent refuses what is no volume" {
+	assert_option_refuses --vm-persistent "${hostile[@]}" :web default: a:b:c web,ro web@2 bob/web nosuchstorage:web
+}
+
+@test "a volume twice, and one for several guests, is refused" {
+	assert_refused twice sbatch "${blank_guest[@]}" --vm-disk=volume=data --vm-disk=volume=data,ro
+	assert_refused twice sbatch "${blank_guest[@]}" --vm-disk=volume=data --vm-disk=volume=default:data
+	assert_refused persistent sbatch "${blank_guest[@]}" --vm-disk=volume=web --vm-persistent=web
+	assert_refused "2 guests" sbatch "${blank_guest[@]}" -N 2 --vm-persistent=web
+	assert_refused "2 guests" sbatch "${blank_guest[@]}" -N 2 --vm-disk=volume=data,ro
+}
+
+# user_file NAME: alice's, from standard input; prints its path.
+user_file()
+{
+	on_as alice ctl bash -c 'cat >~/"$1" && echo ~/"$1"' _ "$1"
+}
+
+@test "--vm-user-data refuses what is neither a cloud-config nor a script" {
+	local text n=0 files=()
+	for text in '' 'hello\n' '#cloud-config\n- a\n' '#cloud-config\na: [\n' '#cloud-config\n' '#cloud-config\na: 1\n---\nb: 2\n' \
+		'#include\nhttp://127.0.0.1/\n' 'Content-Type: multipart/mixed\n' '## template: jinja\n#cloud-config\n{}\n' '\x1f\x8b\x08' \
+		'#!/bin/sh\n\xff\n' '#!/bin/sh\n\x00\n' '#!sh\n'; do
+		# shellcheck disable=SC2059 # escapes are wanted
+		files+=("$(printf "$text" | user_file "bad-user-data-$((n += 1))")")
+	done
+	files+=("$({ echo '#!/bin/sh' && head -c 65536 /dev/zero | tr '\0' '#'; } | user_file too-large)")
+	assert_option_refuses --vm-user-data "${hostile[@]}" "${files[@]}" /etc/shadow /etc /dev/zero
 }
 
 @test "--vm-net refuses what is no network" {
@@ -105,6 +149,9 @@ not_numbers=(nonsense -1 1.5.5 0x10 1e3 +1 99999999999999999999999 1844674407370
 @test "the environment is checked as the options are" {
 	assert_refused VMJOB_MEMORY env VMJOB_MEMORY=nonsense sbatch --vm-image=blank --wrap=true
 	assert_refused VMJOB_IMAGE env 'VMJOB_IMAGE=../x' sbatch --wrap=true
+	assert_refused VMJOB_PERSISTENT env VMJOB_PERSISTENT=../x sbatch --vm-image=blank --wrap=true
+	assert_refused VMJOB_DISK env 'VMJOB_DISK=size=1M;volume=../x' sbatch --vm-image=blank --wrap=true
+	assert_refused VMJOB_USER_DATA env VMJOB_USER_DATA=/nonexistent sbatch --vm-image=blank --wrap=true
 	assert_refused VMJOB_GRACE env VMJOB_GRACE=-1 sbatch --vm-image=blank --wrap=true
 }
 
@@ -289,7 +336,36 @@ assert_forgery_refused()
 	assert_forgery_refused vcpus '{"image":"blank","vcpus":4294967295}'
 	assert_forgery_refused cpu '{"image":"blank","cpu":"<x/>"}'
 	assert_forgery_refused vm-net '{"image":"blank","nets":[{"network":"lan","mac":"$(reboot)"}]}'
-	assert_forgery_refused VMJOB_REQUEST "{\"image\":\"$(printf 'x%.0s' {1..9000})\"}"
+	assert_forgery_refused vm-disk '{"image":"blank","disks":[{"volume":"../data"}]}'
+	assert_forgery_refused twice '{"image":"blank","disks":[{"volume":"data"},{"volume":"data","storage":"default"}]}'
+	assert_forgery_refused nosuchstorage '{"image":"blank","disks":[{"volume":"data","storage":"nosuchstorage"}]}'
+	assert_forgery_refused read '{"image":"blank","disks":[{"image":"tiny"}]}'
+	assert_forgery_refused vm-persistent '{"image":"blank","persistent":"/etc/shadow"}'
+	assert_forgery_refused image '{"image":"blank","image_owner":"../bob"}'
+	assert_forgery_refused ssh_keys '{"image":"blank","ssh_keys":["ssh-rsa AAAA\\nroot"]}'
+	assert_forgery_refused vm-user-data '{"image":"blank","user_data":"nonsense"}'
+	assert_forgery_refused VMJOB_REQUEST "{\"image\":\"$(printf 'x%.0s' {1..17000})\"}"
+}
+
+@test "forged user data is refused, and dropped without a request for it" {
+	local data digest request text job value
+	data=$(printf '#!/bin/sh\n' | base64 -w 0) digest=$(printf '#!/bin/sh\n' | sha256sum | cut -d' ' -f1)
+	request="VMJOB_REQUEST={\"image\":\"blank\",\"memory\":32,\"script\":\"none\",\"user_data\":\"$digest\"}"
+	for value in '' nonsense "${data}AAAA" "$(echo '#!/bin/sh -x' | base64 -w 0)" "$(printf 'A%.0s' {1..90000})"; do
+		text=$(forge -c "$request" -c "VMJOB_USER_DATA=$value" 2>&1) && fail "accepted as job $text: $value"
+		[[ $text == *"user data"* ]] || fail "the refusal lacks 'user data': $text"
+	done
+	text=$(forge -c "$request" 2>&1) && fail "accepted without user data as job $text"
+	[[ $text == *VMJOB_USER_DATA* ]] || fail "the refusal lacks VMJOB_USER_DATA: $text"
+	text=$(forge -c "$request" -c "VMJOB_USER_DATA=$data" -c "VMJOB_USER_DATA=$data" 2>&1) && fail "accepted twice as job $text"
+	text=$(forge -c "$request" -c "SPANK_VMJOB_USER_DATA=$data" 2>&1) && fail "SPANK_ is accepted as job $text"
+	text=$(forge -c "VMJOB_REQUEST={\"image\":\"blank\",\"user_data\":\"$(base64 -d <<<I2luY2x1ZGUK | sha256sum | cut -d' ' -f1)\"}" \
+		-c VMJOB_USER_DATA=I2luY2x1ZGUK 2>&1) && fail "#include is accepted as job $text"
+	for value in "$request" 'VMJOB_REQUEST={"image":"blank","memory":32,"script":"none"}' VMJOB_NONSENSE=1; do
+		job=$(forge -m 400 -c "VMJOB_USER_DATA=$data" -c "$value") || fail "refused: $job"
+		echo "$job" >>"$BATS_TEST_TMPDIR/jobs"
+	done
+	assert_end "$job" COMPLETED 0:0 # the last one, which is no guest's
 }
 
 @test "a forged request gets no more CPUs and no less memory than its job has" {
