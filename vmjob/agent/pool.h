@@ -28,10 +28,10 @@ static inline uint64_t vmj_lane(uint32_t job, enum vmj_lane lane)
 {
 	return 1 + job + ((uint64_t)lane << 33);
 }
+/* STORAGE: by a storage's number for reports, each further VMJ_CONFIG_ITEMS_MAX for other purposes:
+ * what answers at once must not wait for what takes long, and a dead server blocks its own only. */
 #define VMJ_LANE_LOG        (1ull << 40)
 #define VMJ_LANE_HOST       (3ull << 40)
-/* n: a storage's number, for reports. A further VMJ_CONFIG_ITEMS_MAX each: what answers at once
- * must not wait for what takes long, and a dead server blocks its own lanes only. */
 #define VMJ_LANE_STORAGE(n) ((1ull << 41) + (n))
 
 int vmj_pool_new(sd_event *loop, struct vmj_pool **ret, struct vmj_error *err);
