@@ -432,6 +432,93 @@ def images_come_and_go(w):
     assert len(table.splitlines()) == 2, table
 
 
+VOLUME = {"format": "vmjob-volume", "version": 1, "name": "data", "uid": 0, "gid": 0, "time": 1700000000, "virtual_bytes": 4 << 30, "job": 0,
+          "image": "tiny@2", "layers": [{"file": "base.qcow2", "parent": ""}, {"file": "layer-2.qcow2", "parent": "base.qcow2"}],
+          "top": "layer-2.qcow2", "next": 3,
+          "snapshots": [{"name": "fresh", "time": 1700000001, "layer": "base.qcow2", "virtual_bytes": 1 << 30, "quiesced": True, "memory": ""}]}
+
+
+def volumes_are_asked_for(w):
+    said = lambda: {k: v for k, v in w.agent.requests[-1].items() if k != "id"}
+    for op in ("create", "clone", "resize", "rm"):
+        w.agent.ops["volume-" + op] = lambda c, r: {}
+    w.agent.ops["volume-show"] = lambda c, r: {"volume": VOLUME, "lease": {"held": False}, "storage": "default", "used_bytes": 0, "chain": []}
+    check(w.run("volume", "create", "--size=20G", "data"), 0)
+    assert said() == {"op": "volume-create", "volume": "data", "size_mib": 20480}, said()
+    check(w.run("volume", "create", "--image=anna/debian12@3", "big:root"), 0)
+    assert said() == {"op": "volume-create", "volume": "root", "storage": "big", "owner": "anna", "image": "debian12", "revision": 3}, said()
+    check(w.run("volume", "clone", "data", "copy"), 0)
+    assert said() == {"op": "volume-clone", "volume": "data", "to": "copy"}, said()
+    check(w.run("volume", "clone", "--snapshot=fresh", "--full", "data", "copy"), 0)
+    assert said() == {"op": "volume-clone", "volume": "data", "to": "copy", "snapshot": "fresh", "full": True}, said()
+    check(w.run("volume", "resize", "data", "30G"), 0)
+    assert said() == {"op": "volume-resize", "volume": "data", "size_mib": 30720}, said()
+    check(w.run("volume", "rm", "data"), 0)
+    assert said() == {"op": "volume-rm", "volume": "data"}, said()
+    asked = len(w.agent.requests)
+    check(w.run("volume", "create", "data"), 2, err="--size, --image")
+    check(w.run("volume", "create", "--size=20Q", "data"), 1, err="--size")
+    check(w.run("volume", "create", "--size=20G", "../data"), 1, err="name")
+    check(w.run("volume", "create", "--size=20G", "a/b:data"), 1, err="storage of vmjob.conf")
+    check(w.run("volume", "clone", "data", "x\ny"), 1, err="the clone's name")
+    check(w.run("volume", "clone", "data"), 2, err="NEW")
+    check(w.run("volume", "rm", "data", "more"), 2, err="more")
+    assert len(w.agent.requests) == asked
+    w.agent.ops["volume-rm"] = refuse(16, 'volume "data" is in use by job 42 on n2')
+    check(w.run("volume", "rm", "data"), 1, err="in use by job 42 on n2")
+
+
+def volumes_are_listed_and_shown(w):
+    row = {"name": "data", "uid": 0, "virtual_bytes": 4 << 30, "image": "", "snapshots": 1, "job": 0, "time": 1700000000}
+    many = [dict(row, name=f"v{i}") for i in range(5)]
+    w.agent.ops["volume-list"] = lambda c, r: {"volumes": many[r.get("skip", 0):][:2], "more": r.get("skip", 0) < 3, "damaged": 0}
+    rows = json.loads(check(w.run("volume", "list", "--json"), 0).stdout)["volumes"]
+    assert [r["name"] for r in rows] == ["v0", "v1", "v2", "v3", "v4"] and rows[0]["owner"] == "root", rows
+    assert check(w.run("volume", "list"), 0).stdout.splitlines()[1].startswith("v0   4.0G         1 -       - 2023-11-"), w.run("volume", "list").stdout
+    check(w.run("volume", "list", "--all", "--storage=big"), 0, out="OWNER NAME")
+    assert w.agent.requests[-1]["all"] is True and w.agent.requests[-1]["storage"] == "big"
+    assert "v1" in w.run("--complete", "volume", "rm", "").stdout.split()
+    assert "--full" in w.run("--complete", "volume", "clone", "--").stdout.split()
+    w.agent.ops["volume-list"] = lambda c, r: {"volumes": [row], "damaged": 2}
+    check(w.run("volume", "list"), 1, out="data", err="2 volumes cannot be read")
+    lease = {"held": True, "what": "guest", "job": 42, "host": HOST, "since": 1700000002, "epoch": 7, "holder": "job 42 on n2"}
+    w.agent.ops["volume-show"] = lambda c, r: {"volume": VOLUME, "lease": lease, "storage": "default", "used_bytes": 1 << 20,
+                                               "chain": ["layer-2.qcow2", "base.qcow2"]}
+    shown = check(w.run("volume", "show", "data"), 0, out="Used by      job 42 on n2").stdout
+    assert "Written      1.0M\n" in shown and "layer-2.qcow2,base.qcow2" in shown and "\nfresh " in shown, shown
+    shown = json.loads(check(w.run("volume", "show", "--json", "data"), 0).stdout)
+    assert shown["lease"]["epoch"] == 7 and shown["holder"] == "job 42 on n2" and shown["top"] == "layer-2.qcow2", shown
+    # In a guest of this host: asked here, where it is held.
+    w.agent.ops["volume-resize"] = lambda c, r: {}
+    check(w.run("volume", "resize", "data", "5G"), 0)
+    assert [r["op"] for r in w.agent.requests[-2:]] == ["volume-show", "volume-resize"]
+
+
+def volumes_come_and_go_in_guests(w):
+    w.command("squeue", w.job())
+    w.agent.ops["volume-attach"] = w.agent.ops["volume-detach"] = lambda c, r: {}
+    check(w.run("volume", "attach", "--read-only", "42", "data"), 0)
+    assert {k: v for k, v in w.agent.requests[-1].items() if k != "id"} == {"op": "volume-attach", "volume": "data", "job": 42, "readonly": True}
+    check(w.run("volume", "detach", "42", "big:data"), 0)
+    assert w.agent.requests[-1]["storage"] == "big" and w.agent.requests[-1]["op"] == "volume-detach"
+    check(w.run("volume", "attach", "42"), 2, err="JOB")
+
+
+def full_clones_show_progress(w):
+    def clone(c, request):
+        for i in range(3):
+            send(c, {"event": "progress", "fraction": 0.25 * i})
+        return {}
+    w.agent.ops["volume-clone"] = clone
+    check(w.run("volume", "clone", "--full", "data", "copy"), 0)  # no terminal: silent
+    master, slave = pty.openpty()
+    with subprocess.Popen([VMJOB, "volume", "clone", "--full", "data", "copy"], env=w.env, stderr=slave, stdin=subprocess.DEVNULL) as p:
+        assert p.wait(60) == 0
+    os.close(slave)
+    assert b"Copying data  50 %" in os.read(master, 4096)
+    os.close(master)
+
+
 class Console:
     """A person at a terminal with `vmjob console 42`."""
 
@@ -633,6 +720,7 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
          storages_are_made_and_shown, images_come_and_go,
+         volumes_are_asked_for, volumes_are_listed_and_shown, volumes_come_and_go_in_guests, full_clones_show_progress,
          console_carries_both_ways_and_detaches, console_takes_another_key,
          console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,
          console_ends_with_the_window, console_ends_with_the_guest, console_survives_the_agent_s_restart,

@@ -578,6 +578,19 @@ static void only_its_own_bytes_are_used(void **state)
 	assert_true(shared < MIB);
 }
 
+static void another_group_may_pass(void **state)
+{
+	struct vmj_volume v = create(state, "data", false), back;
+	struct vmj_error err = {.code = 0};
+
+	assert_done(vmj_volume_lend(*state, &v, GROUP + 1, &err), err);
+	back = read_back(state, "data");
+	assert_int_equal(back.gid, GROUP + 1);
+	assert_memory_equal(&v, &back, sizeof(v));
+	assert_int_equal(stat_of(state, &v, NULL).st_gid, GROUP + 1);
+	assert_int_equal(stat_of(state, &v, NULL).st_mode & 07777, 0710);
+}
+
 static int count_volume(const struct vmj_volume *v, void *arg)
 {
 	++*(unsigned int *)arg;
@@ -794,6 +807,7 @@ int main(void)
 		TEST(it_grows_under_a_guest),
 		TEST(it_goes),
 		TEST(only_its_own_bytes_are_used),
+		TEST(another_group_may_pass),
 		TEST(all_are_listed),
 		TEST(crashes_of_create),
 		TEST(crashes_of_clone),

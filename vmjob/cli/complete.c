@@ -4,6 +4,7 @@
  * keeps what begins as the word does. Made from the verbs' own tables, so that it cannot go out of
  * date. A line "<file>" asks the shell for files. Silent on failure.
  */
+#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,11 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/cli/agents.h"
 #include "vmjob/cli/slurm.h"
+#include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
+#include "vmjob/cli/volume_ask.h"
 #include "vmjob/storage/image.h"
 #include "vmjob/model/config.h"
 #include "vmjob/model/request.h"
@@ -72,6 +76,19 @@ static void print_storages(void)
 	vmj_config_free(config);
 }
 
+static void print_volumes(void)
+{
+	struct json_object *request = vmj_request_new("volume-list"), *answer = NULL, *rows;
+
+	if (vmj_volume_ask(request, NULL, &answer, NULL) == 0) {
+		rows = vmj_json_field(answer, "volumes");
+		for (size_t i = 0; rows && i < json_object_array_length(rows); i++)
+			puts(vmj_json_text(json_object_array_get_idx(rows, i), "name", ""));
+	}
+	json_object_put(answer);
+	json_object_put(request);
+}
+
 static void print_words(enum vmj_word words)
 {
 	switch (words) {
@@ -89,6 +106,9 @@ static void print_words(enum vmj_word words)
 		break;
 	case VMJ_WORD_STORAGE:
 		print_storages();
+		break;
+	case VMJ_WORD_VOLUME:
+		print_volumes();
 		break;
 	case VMJ_WORD_NONE:
 		break;

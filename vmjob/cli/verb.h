@@ -25,7 +25,8 @@ enum vmj_word {
 	VMJ_WORD_HOST,
 	VMJ_WORD_IMAGE,
 	VMJ_WORD_FILE,
-	VMJ_WORD_STORAGE
+	VMJ_WORD_STORAGE,
+	VMJ_WORD_VOLUME
 };
 
 struct vmj_verb {
@@ -40,7 +41,7 @@ struct vmj_verb {
 
 extern const struct vmj_verb vmj_verb_start, vmj_verb_list, vmj_verb_show, vmj_verb_console,
 	vmj_verb_stop, vmj_verb_reset, vmj_verb_host, vmj_verb_events, vmj_verb_image,
-	vmj_verb_storage;
+	vmj_verb_storage, vmj_verb_volume;
 extern const struct vmj_verb *const vmj_verbs[]; /* all, ends with NULL */
 
 const struct vmj_verb *vmj_verb_find(const struct vmj_verb *const *table, const char *name);

@@ -141,3 +141,17 @@ int vmj_virt_detach_disk(struct vmj_virt *v, uint32_t job, const char *target,
 	return vmj_virt_fail(err, "guest vmjob-%" PRIu32 " cannot be asked for disk %s back", job,
 			     target);
 }
+
+int vmj_virt_resize_disk(struct vmj_virt *v, uint32_t job, const char *target, uint64_t bytes,
+			 struct vmj_error *err)
+{
+	auto_domain virDomainPtr d = NULL;
+	int rc = vmj_virt_lookup(v, job, &d, err);
+
+	if (rc < 0)
+		return rc;
+	if (virDomainBlockResize(d, target, bytes, VIR_DOMAIN_BLOCK_RESIZE_BYTES) < 0)
+		return vmj_virt_fail(err, "disk %s of guest vmjob-%" PRIu32 " cannot grow", target,
+				     job);
+	return 0;
+}

@@ -38,4 +38,10 @@ int vmj_virt_attach_disk(struct vmj_virt *v, uint32_t job, const char *xml, stru
 int vmj_virt_detach_disk(struct vmj_virt *v, uint32_t job, const char *target,
 			 struct vmj_error *err);
 
+/* Grow a disk; the guest sees it at once. What the file's header says counts, also where this
+ * fails.
+ */
+int vmj_virt_resize_disk(struct vmj_virt *v, uint32_t job, const char *target, uint64_t bytes,
+			 struct vmj_error *err);
+
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/dir.h"
@@ -74,6 +75,27 @@ int vmj_volume_verify(const char *domain, const struct vmj_volume *v, const char
 	return dir < 0 ? dir : vmj_chain_verify(dir, v, from, err);
 }
 
+int vmj_volume_lend(const char *domain, struct vmj_volume *v, gid_t gid, struct vmj_error *err)
+{
+	vmj_autoclose int dir = -1;
+	struct vmj_volume lent = *v;
+	int rc;
+
+	if (v->gid == gid)
+		return 0;
+	dir = vmj_volume_open(domain, v->uid, v->name, err);
+	if (dir < 0)
+		return dir;
+	if (fchown(dir, (uid_t)-1, gid) < 0)
+		return vmj_fail(err, errno, "volume \"%s\": cannot let group %u pass: %m", v->name,
+				(unsigned int)gid);
+	lent.gid = gid;
+	rc = vmj_volume_store(dir, &lent, err);
+	if (rc == 0)
+		*v = lent;
+	return rc;
+}
+
 /* --- all of them ------------------------------------------------------------------------------ */
 
 struct listing {
@@ -136,13 +158,13 @@ int vmj_volume_each(const char *domain, uid_t uid, vmj_volume_fn fn, void *arg,
 
 /* --- used ------------------------------------------------------------------------------------- */
 
-static int add_file(int dir, const char *file, uint64_t *sum)
+static int add_file(int dir, const char *file, bool shared, uint64_t *sum)
 {
 	struct stat st;
 
 	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (st.st_nlink == 1)
+	if (shared || st.st_nlink == 1)
 		*sum += (uint64_t)st.st_blocks * 512;
 	return 0;
 }
@@ -157,12 +179,36 @@ int vmj_volume_used(const char *domain, const struct vmj_volume *v, uint64_t *re
 	if (dir < 0)
 		return dir;
 	for (unsigned int i = 0; rc == 0 && i < v->n_layers; i++)
-		rc = add_file(dir, v->layers[i].file, &sum);
+		rc = add_file(dir, v->layers[i].file, false, &sum);
 	for (unsigned int i = 0; rc == 0 && i < v->n_snapshots; i++)
-		rc = *v->snapshots[i].memory ? add_file(dir, v->snapshots[i].memory, &sum) : 0;
+		rc = *v->snapshots[i].memory ? add_file(dir, v->snapshots[i].memory, false, &sum)
+					     : 0;
 	if (rc < 0)
 		return vmj_fail(err, -rc, "volume \"%s\": cannot look at its files: %s", v->name,
 				vmj_strerror(rc));
 	*ret = sum;
+	return 0;
+}
+
+int vmj_volume_stored(const char *domain, const struct vmj_volume *v, uint64_t *ret,
+		      struct vmj_error *err)
+{
+	const char *chain[VMJ_CHAIN_MAX];
+	vmj_autoclose int dir = -1;
+	unsigned int n = 0;
+	uint64_t sum = 0;
+	int rc = vmj_volume_chain(v, NULL, chain, &n, err);
+
+	if (rc < 0)
+		return rc;
+	dir = vmj_volume_open(domain, v->uid, v->name, err);
+	if (dir < 0)
+		return dir;
+	for (unsigned int i = 0; rc == 0 && i < n; i++)
+		rc = add_file(dir, chain[i], true, &sum);
+	if (rc < 0)
+		return vmj_fail(err, -rc, "volume \"%s\": cannot look at its files: %s", v->name,
+				vmj_strerror(rc));
+	*ret = sum < v->virtual_bytes ? sum : v->virtual_bytes;
 	return 0;
 }

@@ -43,8 +43,9 @@
 
 #define VMJ_LAYERS_MAX      64
 #define VMJ_SNAPSHOTS_MAX   32
-#define VMJ_CHAIN_MAX       16 /* layers from a top or a snapshot to the root */
-#define VMJ_VOLUME_FILE_MAX 32 /* with the end */
+#define VMJ_VOLUMES_MAX     10000 /* of one user */
+#define VMJ_CHAIN_MAX       16    /* layers from a top or a snapshot to the root */
+#define VMJ_VOLUME_FILE_MAX 32    /* with the end */
 #define VMJ_VOLUME_PATH_MAX 512
 #define VMJ_IMAGE_LABEL_MAX 144 /* "debian12@3", "anna/debian12@3" */
 #define VMJ_VOLUME_JSON_MAX (64u << 10)
@@ -181,9 +182,17 @@ int vmj_volume_each(const char *domain, uid_t uid, vmj_volume_fn fn, void *arg,
 int vmj_volume_verify(const char *domain, const struct vmj_volume *v, const char *from,
 		      struct vmj_error *err);
 
+/* Let programs of the volume's user with this primary group pass into its directory, if they may
+ * not yet; v in and out. The caller holds the lease. Before a guest whose job has another group. */
+int vmj_volume_lend(const char *domain, struct vmj_volume *v, gid_t gid, struct vmj_error *err);
+
 /* Bytes on disk that would be free without this volume: its files that have no other name. */
 int vmj_volume_used(const char *domain, const struct vmj_volume *v, uint64_t *ret,
 		    struct vmj_error *err);
+
+/* Bytes on disk of the present state's chain, shared ones too: what a full clone takes at most. */
+int vmj_volume_stored(const char *domain, const struct vmj_volume *v, uint64_t *ret,
+		      struct vmj_error *err);
 
 /* --- changes ---------------------------------------------------------------------------------- */
 
@@ -200,7 +209,8 @@ struct vmj_volume_spec {
 	const char *label;             /* of the image; NULL: NAME@REVISION */
 };
 /* Appears whole, by one rename. The caller holds the lease of the name, or knows that nobody else
- * makes one of it (a job's volume). -EEXIST by the user's fault. */
+ * makes one of it (a job's volume). -EEXIST, and -EDQUOT where there are VMJ_VOLUMES_MAX, by the
+ * user's fault. */
 int vmj_volume_create(const struct vmj_volume_spec *spec, struct vmj_volume *ret,
 		      struct vmj_error *err);
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmjob/base/dir.h"
 #include "vmjob/base/file.h"
 #include "vmjob/storage/volume_tree.h"
 
@@ -44,11 +45,33 @@ static int make_directory(struct vmj_making *m, const struct vmj_volume *v, stru
 	return 0;
 }
 
+static int count_one(int dir, const char *entry, void *arg)
+{
+	return ++*(unsigned int *)arg > VMJ_VOLUMES_MAX;
+}
+
+static int check_number(int user, struct vmj_error *err)
+{
+	unsigned int n = 0;
+	int rc = vmj_dir_each(user, ".", count_one, &n);
+
+	if (rc < 0)
+		return vmj_fail(err, -rc, "cannot list volumes: %s", vmj_strerror(rc));
+	if (n >= VMJ_VOLUMES_MAX)
+		return vmj_fail_user(
+			err, EDQUOT,
+			"there are %d volumes of yours already, the most there can be: "
+			"remove some with vmjob volume rm",
+			VMJ_VOLUMES_MAX);
+	return 0;
+}
+
 int vmj_making_begin(struct vmj_making *m, const char *domain, const struct vmj_volume *v,
 		     struct vmj_error *err)
 {
 	vmj_autoclose int volumes = vmj_volumes_open(domain, err);
 	struct stat st;
+	int rc;
 
 	if (volumes < 0)
 		return volumes;
@@ -58,7 +81,8 @@ int vmj_making_begin(struct vmj_making *m, const char *domain, const struct vmj_
 		return m->user;
 	if (fstatat(m->user, v->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return there_already(v->name, err);
-	return make_directory(m, v, err);
+	rc = check_number(m->user, err);
+	return rc == 0 ? make_directory(m, v, err) : rc;
 }
 
 int vmj_making_seal(struct vmj_making *m, const struct vmj_volume *v, struct vmj_error *err)

@@ -342,9 +342,34 @@ static int is_answer(const struct frame *f, int64_t id, struct json_object **ret
 	return 1;
 }
 
-static int await_answer(struct vmj_client *c, int64_t id, int64_t deadline,
-			struct json_object **ret, struct vmj_error *err)
+struct waiting {
+	int64_t id;
+	int timeout_ms;
+	vmj_event_fn on_event; /* NULL: events are kept */
+	void *arg;
+};
+
+/* Other frames than events are dropped: nobody asked for them. */
+static int pass_on(const struct waiting *w, const struct frame *f, struct vmj_error *err)
 {
+	struct json_object *o;
+	int r;
+
+	if (f->type != 'J')
+		return 0;
+	r = vmj_frame_json(f->payload, f->len, &o, err);
+	if (r < 0)
+		return r;
+	w->on_event(o, w->arg);
+	json_object_put(o);
+	return 0;
+}
+
+static int await_answer(struct vmj_client *c, const struct waiting *w, struct json_object **ret,
+			struct vmj_error *err)
+{
+	int64_t deadline = vmj_deadline(w->timeout_ms);
+
 	for (;;) {
 		vmj_autofree struct frame *f = NULL;
 		int r = next_frame(c, deadline, &f, err);
@@ -353,11 +378,17 @@ static int await_answer(struct vmj_client *c, int64_t id, int64_t deadline,
 			return lost(err, ECONNRESET);
 		if (r < 0)
 			return r;
-		r = is_answer(f, id, ret, err);
+		r = is_answer(f, w->id, ret, err);
 		if (r == 1)
 			return 0;
 		if (r == -ESTALE)
 			continue;
+		if (r == 0 && w->on_event) {
+			r = pass_on(w, f, err);
+			deadline = vmj_deadline(w->timeout_ms);
+			if (r == 0)
+				continue;
+		}
 		if (r < 0)
 			return r;
 		if (c->n_kept >= KEPT_MAX)
@@ -384,17 +415,19 @@ static int refusal(struct json_object *answer, struct vmj_error *err)
 	return user ? vmj_fail_user(err, code, "%s", text) : vmj_fail(err, code, "%s", text);
 }
 
-int vmj_client_call(struct vmj_client *c, struct json_object *request, int timeout_ms,
-		    struct json_object **ret_answer, struct vmj_error *err)
+int vmj_client_work(struct vmj_client *c, struct json_object *request, int timeout_ms,
+		    vmj_event_fn on_event, void *arg, struct json_object **ret_answer,
+		    struct vmj_error *err)
 {
-	int64_t deadline = vmj_deadline(timeout_ms), id = ++c->last_id;
+	struct waiting w = {
+		.id = ++c->last_id, .timeout_ms = timeout_ms, .on_event = on_event, .arg = arg};
 	struct json_object *answer = NULL, *ok;
 	int r;
 
-	json_object_object_add(request, "id", json_object_new_int64(id));
+	json_object_object_add(request, "id", json_object_new_int64(w.id));
 	r = vmj_client_send(c, request, err);
 	if (r == 0)
-		r = await_answer(c, id, deadline, &answer, err);
+		r = await_answer(c, &w, &answer, err);
 	if (r < 0)
 		return r;
 	json_object_object_get_ex(answer, "ok", &ok);
@@ -406,4 +439,10 @@ int vmj_client_call(struct vmj_client *c, struct json_object *request, int timeo
 	}
 	json_object_put(answer);
 	return r;
+}
+
+int vmj_client_call(struct vmj_client *c, struct json_object *request, int timeout_ms,
+		    struct json_object **ret_answer, struct vmj_error *err)
+{
+	return vmj_client_work(c, request, timeout_ms, NULL, NULL, ret_answer, err);
 }

@@ -46,4 +46,11 @@ int vmj_client_receive(struct vmj_client *c, int timeout_ms, struct json_object 
 int vmj_client_call(struct vmj_client *c, struct json_object *request, int timeout_ms,
 		    struct json_object **ret_answer, struct vmj_error *err);
 
+/* The same for what takes long: events that come meanwhile go to on_event (o is borrowed), and
+ * timeout_ms is how long the agent may be silent. */
+typedef void (*vmj_event_fn)(struct json_object *o, void *arg);
+int vmj_client_work(struct vmj_client *c, struct json_object *request, int timeout_ms,
+		    vmj_event_fn on_event, void *arg, struct json_object **ret_answer,
+		    struct vmj_error *err);
+
 #endif
