@@ -22,7 +22,7 @@ from qemu_guest import Guest  # noqa: E402
 SCALE = 30
 
 CACHE = os.environ["VMJOB_CACHE"]
-AS_USER = f"cd {shlex.quote(str(TOP))} && export VMJOB_TIMEOUT_SCALE={SCALE} && sudo -E"
+AS_USER = f"cd {shlex.quote(str(TOP))} && export VMJOB_TIMEOUT_SCALE={SCALE} VMJOB_ONE_BY_ONE=1 && sudo -E"
 RUN = f"{AS_USER} scripts/bed run ctl --"
 
 # The last words of the bed's daemons, for the log of a failed check.
@@ -48,8 +48,12 @@ CHECKS = [
     ("unit", "check unit passes", f"{AS_USER} scripts/check unit", 1800),
     ("system", "the system tests of a guest's cgroups, CPUs and accounting pass",
      f"{AS_USER} tests/system/run 'threads are in the job|vCPUs are pinned|CPU time and memory'", 2400),
-    ("endings", "the system tests of endings that need cgroups pass; six guests boot at once for these",
+    ("endings", "the system tests of endings that need cgroups pass",
      f"{AS_USER} tests/system/run 'obeys ACPI|OUT_OF_MEMORY|suspend stops'", 3600),
+    ("service", "vmjobd.service starts under systemd, is ready, comes back when killed, and stops",
+     f"{AS_USER} scripts/fresh.d/service", 600),
+    ("compile", "the whole tree compiles from nothing",
+     f"cd {shlex.quote(str(TOP))} && sudo rm -rf build && sudo -E scripts/build", 5400),
     ("machine", "no unit of the machine has failed and none of ours was added",
      "! systemctl --failed --no-legend --plain | grep . && "
      "! systemctl list-unit-files --no-legend | grep -E 'slurm|libvirt|munge|mariadb|vmjob'", 60),
@@ -67,8 +71,8 @@ def run(*command, **options):
 def make_data_disk(folder, bring):
     """An ext4 disk with the checkout, as it is compiled, in /top and the caches in /cache, filled without mounting.
 
-    The caches are hard-linked into place: no second copy, and the links can be removed without harm. Compiling once
-    more in the machine would take most of an hour and prove nothing new: the build root there is the same.
+    The caches are hard-linked into place: no second copy, and the links can be removed without harm. All checks but
+    the last but one use what is compiled here, since compiling takes long there.
     """
     tree, disk = os.path.join(folder, "tree"), os.path.join(folder, "data.img")
     os.makedirs(os.path.join(tree, "cache"))

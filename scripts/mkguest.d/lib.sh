@@ -72,13 +72,15 @@ guest_root_fs()
 	mke2fs -q -t ext4 -b 4096 -L "$label" -m 0 -E lazy_itable_init=0,lazy_journal_init=0 -d "$tree" "$file"
 }
 
+# Both ways to boot give the kernel no_timer_check: its check of the timer panics where a processor is emulated too slowly.
+
 # guest_disk_grub TREE LABEL SIZE_MB KERNEL_ARGS WORK: makes WORK/image.qcow2, a disk that a BIOS boots: one ext4
 # partition labelled LABEL with TREE's files, whose /vmlinuz and /initrd.img GRUB starts.
 guest_disk_grub()
 {
 	local tree=$1 label=$2 size=$3 args=$4 work=$5 lib=/usr/lib/grub/i386-pc disk=$5/disk.raw
 	cat >"$work/grub.cfg" <<-END
-		linux /vmlinuz root=LABEL=$label rw console=ttyS0 $args
+		linux /vmlinuz root=LABEL=$label rw console=ttyS0 no_timer_check $args
 		initrd /initrd.img
 		boot
 	END
@@ -106,7 +108,7 @@ guest_disk_syslinux()
 		LABEL linux
 		KERNEL vmlinuz
 		INITRD initrd
-		APPEND root=LABEL=$label rw console=ttyS0 $args
+		APPEND root=LABEL=$label rw console=ttyS0 no_timer_check $args
 	END
 	truncate -s ${boot_size}M "$boot"
 	mkfs.vfat -n BOOT "$boot" >/dev/null

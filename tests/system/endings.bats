@@ -6,16 +6,22 @@ load lib
 # that wait for Slurm's time limit (in minutes) have their clocks set as soon as they are up, and are looked at last.
 setup_file()
 {
-	keep limited "$(submit_tiny --job-name=limited --vm-grace=1)"
-	keep warned "$(submit_tiny --job-name=warned --signal=B:USR1@60 --vm-grace=1)"
-	keep first "$(submit_tiny --job-name=first)"
-	keep panics "$(submit_tiny --job-name=panics)"
-	keep eats "$(submit_tiny --job-name=eats --vm-memory=256M)"
-	keep obeys "$(submit_tiny --job-name=obeys --vm-grace=0:20)"
-	await_guest "$(kept limited)"
-	await_guest "$(kept warned)"
-	limit_time "$(kept limited)" 1
-	limit_time "$(kept warned)" 2
+	keep_guest limited --job-name=limited --vm-grace=1
+	keep_guest warned --job-name=warned --signal=B:USR1@60 --vm-grace=1
+	keep_guest first --job-name=first
+	keep_guest panics --job-name=panics
+	keep_guest eats --job-name=eats --vm-memory=256M
+	keep_guest obeys --job-name=obeys --vm-grace=0:20
+	if [ -z "${VMJOB_ONE_BY_ONE-}" ]; then
+		limit_kept limited 1
+		limit_kept warned 2
+	fi
+}
+
+limit_kept()
+{
+	await_guest "$(kept "$1")"
+	limit_time "$(kept "$1")" "$2"
 }
 
 # limit_time JOB MINUTES: no more than so many minutes from now.
@@ -241,6 +247,7 @@ job_named()
 
 @test "--signal=B:USR1 shuts the guest down in order before the time limit" {
 	local job
+	[ -z "${VMJOB_ONE_BY_ONE-}" ] || limit_kept warned 2
 	job=$(kept warned)
 	assert_end "$job" COMPLETED 0:0 150
 	assert_output "$job" "powered off"
@@ -249,6 +256,7 @@ job_named()
 
 @test "the time limit shuts the guest down" {
 	local job
+	[ -z "${VMJOB_ONE_BY_ONE-}" ] || limit_kept limited 1
 	job=$(kept limited)
 	assert_end "$job" TIMEOUT 0:0 150
 	assert_output "$job" "powered off"

@@ -4,8 +4,8 @@ load lib
 
 setup_file()
 {
-	keep guest "$(submit_tiny --job-name=guest --cpus-per-task=2 --vm-net=lan)"
-	keep peer "$(submit_tiny --job-name=peer --vm-net=lan --exclude="$(hosts | head -n 1)")"
+	keep_guest guest --job-name=guest --cpus-per-task=2 --vm-net=lan
+	keep_guest peer --job-name=peer --vm-net=lan --exclude="$(hosts | head -n 1)"
 }
 
 # qemu_has FILE: a file of /proc of the guest's QEMU.

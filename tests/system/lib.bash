@@ -29,8 +29,25 @@ keep()
 	printf '%s\n' "$2" >"$BATS_FILE_TMPDIR/kept-$1"
 }
 
+# keep_guest NAME OPTION...: a tiny guest that boots while other tests run; `kept NAME` is its job. On a machine too slow
+# for several at once (VMJOB_ONE_BY_ONE) it is submitted when it is first asked for.
+keep_guest()
+{
+	if [ -n "${VMJOB_ONE_BY_ONE-}" ]; then
+		printf '%s\n' "${@:2}" >"$BATS_FILE_TMPDIR/later-$1"
+	else
+		keep "$1" "$(submit_tiny "${@:2}")"
+	fi
+}
+
 kept()
 {
+	local later=$BATS_FILE_TMPDIR/later-$1 options
+	if [ -e "$later" ]; then
+		mapfile -t options <"$later"
+		rm "$later"
+		keep "$1" "$(BATS_TEST_TMPDIR='' submit_tiny "${options[@]}")" # it outlives the test
+	fi
 	cat "$BATS_FILE_TMPDIR/kept-$1"
 }
 

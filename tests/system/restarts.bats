@@ -4,7 +4,7 @@ load lib
 
 setup_file()
 {
-	keep guest "$(submit_tiny --job-name=goes-on)"
+	keep_guest guest --job-name=goes-on
 	keep crashing "$(hosts | tail -n 1)"
 }
 
