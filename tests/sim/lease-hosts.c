@@ -278,6 +278,8 @@ static void operate(struct host *h, unsigned int v)
 		vmj_lease_begin(&u->op, u->doing == TAKING ? VMJ_LEASE_TAKE : VMJ_LEASE_RELEASE,
 				&r);
 		u->op_begun = true;
+		if (u->doing == RELEASING && chance(w, 10))
+			storage_sweep(h, v);
 	}
 	rc = storage_step(h, v, &u->op);
 	if (rc > 0)

@@ -168,6 +168,19 @@ static int64_t env_hold_until(void *arg, uint64_t *ret_term)
 	return w->actor->registered ? w->actor->hold_until : 0;
 }
 
+/* With the same eyes as a list. */
+void storage_sweep(struct host *h, unsigned int volume)
+{
+	uint32_t epochs[VMJ_LEASE_EPOCHS_MAX];
+	unsigned int n;
+
+	h->world->actor = h;
+	h->world->volume = volume;
+	env_list(h->world, false, epochs, &n);
+	for (unsigned int i = 1; i < n; i++)
+		env_remove(h->world, epochs[i]);
+}
+
 int storage_step(struct host *h, unsigned int volume, struct vmj_lease_op *op)
 {
 	struct world *w = h->world;

@@ -161,6 +161,8 @@ void put_record(struct world *w, unsigned int host, const struct vmj_lease_host 
 
 /* One step of the host's operation on a volume, by the protocol. */
 int storage_step(struct host *h, unsigned int volume, struct vmj_lease_op *op);
+/* As when a volume is removed: all epochs but the highest go. */
+void storage_sweep(struct host *h, unsigned int volume);
 
 /* A whole life of a cluster, then a quiet end in which somebody must get every volume. false:
  * w->violation says what was wrong. */

@@ -141,14 +141,6 @@ static uint32_t highest(const struct vmj_lease_op *op)
 	return max;
 }
 
-static bool is_listed(const struct vmj_lease_op *op, uint32_t epoch)
-{
-	for (unsigned int i = 0; i < op->n_epochs; i++)
-		if (op->epochs[i] == epoch)
-			return true;
-	return false;
-}
-
 /* The record of the highest epoch is judged: what follows from it? */
 static int act(struct vmj_lease_op *op)
 {
@@ -288,7 +280,7 @@ static int step_relist(struct vmj_lease_op *op, const struct vmj_lease_env *env)
 		return rc;
 	if (mistaken(op->mistakes, VMJ_MISTAKE_CLEAN_ALL | VMJ_MISTAKE_NO_RELIST))
 		return go(op, STEP_CLEAN);
-	if (highest(op) != op->epoch || (op->judged_epoch && !is_listed(op, op->judged_epoch)))
+	if (highest(op) != op->epoch)
 		return go(op, STEP_UNDO);
 	return go(op, STEP_CLEAN);
 }

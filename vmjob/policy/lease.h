@@ -26,9 +26,9 @@
  *     host that is known not to run it any more. No record is ever un-released.
  *  2. The file of the highest epoch is never removed. So there is always something to judge, and a
  *     list that is not old shows it.
- *  3. Who has created e holds the lease only if a list made afterwards shows nothing higher, and
- *     still shows the record that was judged. (Without: a host with an old list creates a number
- *     that the owners have long gone past and cleaned away.)
+ *  3. Who has created e holds the lease only if a list made afterwards shows nothing higher.
+ *     (Without: a host with an old list creates a number that the owners have long gone past and
+ *     cleaned away.)
  *  4. A host that is confirmed dead in its present boot, or whose promise to stop has run out
  *     since it began to take, holds nothing: it looks after creating, and before it lets anything
  *     write. (Since it began: else it could renew late, between another's judgement and that

@@ -7,10 +7,10 @@
  *	{"format": "vmjob-host", "version": 1, "host", "boot", "agent", "generation", "seq",
  *	 "time", "interval_ms", "stop_after_ms", "size_bytes", "free_bytes", "vmjob"}
  *	PATH/hosts/<host>.dead.json	0600 root
- *	{"format": "vmjob-death", "version": 1, "host", "boot", "time", "by"}
+ *	{"format": "vmjob-death", "version": 1, "host", "boots": [BOOT…], "time", "by"}
  *
  * A renewal is one small file written and renamed, whatever the number of guests. A confirmed death
- * counts for one boot of the host and is never taken back: when the host boots again, it has
+ * counts for certain boots of the host and is never taken back: when the host boots again, it has
  * another one. Ages are by the storage's own clock (times of files), so that no host's clock
  * matters. All calls block and are safe in threads.
  */
@@ -69,11 +69,11 @@ int vmj_host_read(const char *domain, const char *host, struct vmj_host_record *
 int vmj_host_list(const char *domain, struct vmj_host_record **ret, size_t *ret_n,
 		  unsigned int *ret_bad, struct vmj_error *err);
 
-/* Declare the host dead in the boot that its record shows: what it holds may be taken over at once.
- * Only after the machine was switched off for certain (or fenced). A fresh record is refused
- * (-EBUSY, user's fault) unless `force`. by: who says so (a user's name, a fence device); any text,
- * shown quoted. Idempotent. boot "" or the only boot that may be confirmed (-ESTALE, user's fault,
- * if the host has another by now). */
+/* Declare the host dead in the boot that its record shows, and in those that its leases show: what
+ * it holds may be taken over at once. Only after the machine was switched off for certain (or
+ * fenced). A fresh record is refused (-EBUSY, user's fault) unless `force`. by: who says so (a
+ * user's name, a fence device). Idempotent. boot "": any; else the record must be of that boot
+ * (-ESTALE, user's fault: the host has booted since, and its old leases are free already). */
 int vmj_host_confirm_dead(const char *domain, const char *host, const char *boot, const char *by,
 			  bool force, struct vmj_error *err);
 

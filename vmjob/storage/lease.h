@@ -5,7 +5,7 @@
  *
  *	PATH/leases/<uid>.<volume>/<epoch, 10 digits>.json	0700 root, 0600
  *	{"format": "vmjob-lease", "version": 1, "host", "boot", "agent", "what": "guest"|"work",
- *	 "job", "generation", "seq", "since", "released"}
+ *	 "job", "generation", "term", "since", "released"}
  *
  * All calls block, are safe in threads, and are for root's agent: whoever takes a lease must be
  * this host's only agent. A host is registered in the domain by vmj_host_renew(); taking a lease
@@ -78,6 +78,9 @@ struct vmj_lease_own {
  * they are now. Reads every lease of the domain: for starts, not for loops. */
 int vmj_lease_mine(const char *domain, const struct vmj_lease_who *who, struct vmj_lease_own **ret,
 		   size_t *ret_n, struct vmj_error *err);
+
+/* Does this process hold anything there as work? */
+bool vmj_lease_works(const char *domain);
 
 /* The same words everywhere: 'job 42 on n2' or 'work on n2'. Returns buf. */
 #define VMJ_LEASE_HOLDER_MAX 128
