@@ -27,6 +27,7 @@ HANDLER_STUB(console)
 HANDLER_STUB(events)
 HANDLER_STUB(storage_show)
 HANDLER_STUB(storage_admit)
+HANDLER_STUB(volume_mend)
 
 struct vmj_entry *vmj_guests_find(struct vmj_guests *g, uint32_t job)
 {
@@ -60,6 +61,7 @@ static const struct {
 	{"events", 0, 0, 0, 0, 0, 0},
 	{"storage-show", 0, 0, 0, 0, 0, 0},
 	{"storage-admit", 0, 0, 0, 0, 0, 0},
+	{"volume-mend", EPERM, EPERM, EPERM, 0, 0, 0},
 };
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
 

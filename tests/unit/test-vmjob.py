@@ -386,6 +386,7 @@ def storages_are_made_and_shown(w):
     check(w.run("storage", "format", "third"), 1, err='storage "third" does not exist: vmjob.conf has default, other')
     check(w.run("storage", "format", "default", "other"), 2, err="one at a time")
     w.agent.ops["storage-show"] = lambda c, r: {"storage": {
+        "hosts": [{"host": "n1", "state": "alive", "age_ms": 2345, "size_bytes": 9 << 30, "free_bytes": 1 << 30, "version": "0.2"}],
         "used_bytes": 3 << 30, "promised_bytes": 9 << 30, "mine": {"images_bytes": 5 << 20, "volumes_bytes": 0},
         "users": [{"uid": 0, "images_bytes": 1, "volumes_bytes": 2, "promised_bytes": 3, "volumes": 4}]}}
     rows = json.loads(check(w.run("storage", "list", "default", "--json"), 0).stdout)["storages"]
@@ -397,6 +398,7 @@ def storages_are_made_and_shown(w):
     if os.getuid() == 0:
         storage_is_checked(w)
     shown = check(w.run("storage", "show"), 0, out="My images    5.0M").stdout
+    assert "HOST STATE RENEWED SIZE FREE VMJOB\nn1   alive   2.3 s 9.0G 1.0G 0.2\n" in shown, shown
     assert "USER IMAGES VOLUMES NUMBER PROMISED\nroot     1B      2B      4       3B\n" in shown, shown
     w.agent.stop()
     check(w.run("storage", "show"), 0, out="Quota        5.0G", err="without what only root sees")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * storage-show, storage-admit: what only root sees of a storage domain.
+ * storage-show, storage-admit: what only root sees of a storage domain. volume-mend: for its check.
  *
  * Counting what is written walks all that is there, so the count is kept for a while, by path, as
  * it is shown; only the storage's own lane counts, one at a time.
@@ -12,14 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vmjob/agent/volume_task.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/model/json.h"
+#include "vmjob/storage/hosts.h"
 #include "vmjob/storage/layout.h"
 #include "vmjob/storage/usage.h"
 
 #define WAITING_MAX    16 /* tasks of a storage's lane */
 #define USAGE_FRESH_US (60 * 1000000ll)
 #define USERS_MAX      500 /* shown: those who have written most */
+#define HOSTS_MAX      500
 
 struct storage_task {
 	struct vmj_agent *agent;
@@ -30,6 +33,7 @@ struct storage_task {
 	uint64_t bytes;            /* storage-admit */
 	struct json_object *usage; /* as counted before; NULL: to be counted */
 	bool counted;
+	struct json_object *hosts;
 	int rc;
 	struct vmj_error err;
 };
@@ -62,8 +66,10 @@ static void keep(struct vmj_agent *a, const char *path, struct json_object *usag
 
 static void task_free(struct storage_task *t)
 {
-	if (t)
-		json_object_put(t->usage);
+	if (!t)
+		return;
+	json_object_put(t->usage);
+	json_object_put(t->hosts);
 	free(t);
 }
 
@@ -175,12 +181,42 @@ static int count(const char *path, struct json_object **ret, struct vmj_error *e
 	return 0;
 }
 
+static struct json_object *host_json(const struct vmj_host_record *h)
+{
+	struct json_object *o = json_object_new_object();
+
+	vmj_json_put_string(o, "host", h->host);
+	vmj_json_put_string(o, "state", h->dead ? "dead" : h->fresh ? "alive" : "silent");
+	vmj_json_put_i64(o, "age_ms", h->age_ms);
+	vmj_json_put_u64(o, "size_bytes", h->size_bytes);
+	vmj_json_put_u64(o, "free_bytes", h->free_bytes);
+	vmj_json_put_string(o, "version", h->version);
+	vmj_json_put_string(o, "boot", h->lease.boot);
+	return o;
+}
+
+/* Of version 1: none. */
+static struct json_object *list_hosts(const char *path)
+{
+	struct json_object *array = json_object_new_array();
+	vmj_autofree struct vmj_host_record *hosts = NULL;
+	size_t n = 0;
+
+	vmj_host_list(path, &hosts, &n, NULL, NULL);
+	for (size_t i = 0; i < n && i < HOSTS_MAX; i++)
+		json_object_array_add(array, host_json(&hosts[i]));
+	return array;
+}
+
 static void show_work(void *arg)
 {
 	struct storage_task *t = arg;
 
 	t->rc = vmj_storage_check(t->storage.path, &t->err);
-	if (t->rc < 0 || t->usage)
+	if (t->rc < 0)
+		return;
+	t->hosts = list_hosts(t->storage.path);
+	if (t->usage)
 		return;
 	t->rc = count(t->storage.path, &t->usage, &t->err);
 	t->counted = t->rc == 0;
@@ -226,6 +262,7 @@ static struct json_object *answer(const struct storage_task *t)
 	copy(o, t->usage, "used_bytes");
 	copy(o, t->usage, "promised_bytes");
 	add_users(o, json_object_object_get(t->usage, "users"), t);
+	json_object_object_add(o, "hosts", json_object_get(t->hosts));
 	json_object_object_add(all, "storage", o);
 	return all;
 }
@@ -273,4 +310,32 @@ static void admit_done(void *arg)
 VMJ_OP_HANDLER(storage_admit)
 {
 	begin(a, call, true, admit_work, admit_done);
+}
+
+/* --- volume-mend ----------------------------------------------------------------------------- */
+
+/* Also of a name of which there are leavings only. Under the name's lease. */
+static int mend(struct vmj_volume_task *t, struct vmj_error *err)
+{
+	const char *path = t->storage->path;
+	struct vmj_error e = {.code = 0};
+	int rc = vmj_volume_sweep(path, t->uid, t->name, err);
+
+	if (rc < 0)
+		return rc;
+	rc = vmj_volume_read(path, t->uid, t->name, &t->v, &e);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == 0)
+		rc = vmj_volume_recover(path, &t->v, &e);
+	if (rc < 0 && err)
+		*err = e;
+	return rc;
+}
+
+VMJ_OP_HANDLER(volume_mend)
+{
+	static const struct vmj_volume_kind kind = {.need = VMJ_VOLUME_NEW, .work = mend};
+
+	vmj_volume_task_start(a, call, job, &kind);
 }

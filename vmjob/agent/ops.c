@@ -23,6 +23,7 @@ const struct vmj_op vmj_ops[] = {
 	{"events", VMJ_WHO_ANYBODY, false, VMJ_WANTS_MAYBE_JOB, true, vmj_op_events},
 	{"storage-show", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_show},
 	{"storage-admit", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_admit},
+	{"volume-mend", VMJ_WHO_ROOT, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_mend},
 	{.name = NULL},
 };
 

@@ -72,5 +72,6 @@ VMJ_OP_HANDLER(console);
 VMJ_OP_HANDLER(events);
 VMJ_OP_HANDLER(storage_show);
 VMJ_OP_HANDLER(storage_admit);
+VMJ_OP_HANDLER(volume_mend);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/cli/agents.h"
 #include "vmjob/cli/domain.h"
 #include "vmjob/cli/storage.h"
 #include "vmjob/cli/table.h"
@@ -51,12 +52,17 @@ static const struct argp argp = {
 	       "or an error is left.",
 };
 
-/* Of --json: all findings; else printed as they come. */
+struct checking {
+	const char *storage;
+	struct json_object *rows; /* of --json: all findings; else printed as they come */
+};
+
 static void show(const struct vmj_finding *f, void *arg)
 {
-	struct json_object *rows = arg, *row;
+	struct checking *c = arg;
+	struct json_object *row;
 
-	if (!rows) {
+	if (!c->rows) {
 		printf("%s: %s%s%s: %s\n", f->mended ? "mended" : vmj_severity_name(f->severity),
 		       f->where, *f->where ? ": " : "", f->what, f->todo);
 		return;
@@ -67,7 +73,21 @@ static void show(const struct vmj_finding *f, void *arg)
 	vmj_view_add_text(row, "where", f->where);
 	vmj_view_add_text(row, "what", f->what);
 	vmj_view_add_text(row, f->mended ? "done" : "todo", f->todo);
-	json_object_array_add(rows, row);
+	json_object_array_add(c->rows, row);
+}
+
+/* Only this host's agent may take leases here. */
+static int mend_volume(const char *domain, uid_t uid, const char *name, void *arg,
+		       struct vmj_error *err)
+{
+	vmj_autojson struct json_object *request = vmj_request_new("volume-mend");
+	vmj_autojson struct json_object *reply = NULL;
+	const struct checking *c = arg;
+
+	vmj_view_add_text(request, "storage", c->storage);
+	vmj_view_add_int(request, "uid", uid);
+	vmj_view_add_text(request, "volume", name);
+	return vmj_agent_call("localhost", request, VMJ_AGENT_WORK_MS, &reply, err);
 }
 
 static void print_sum(const struct vmj_check_sum *sum, struct json_object *rows)
@@ -89,6 +109,7 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	vmj_autojson struct json_object *rows = NULL;
 	struct vmj_storage_config storage;
 	struct vmj_storage_options o = {0};
+	struct checking c = {.storage = NULL};
 	struct vmj_check_sum sum;
 	struct vmj_error err;
 
@@ -99,12 +120,15 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	}
 	if (o.json)
 		rows = json_object_new_array();
+	c.rows = rows;
+	c.storage = storage.name;
 	if (vmj_domain_find(o.name, &storage, &err) < 0 ||
 	    vmj_storage_check_all(&(struct vmj_check){.storage = &storage,
 						      .repair = o.repair,
 						      .deep = o.deep,
 						      .found = show,
-						      .arg = rows},
+						      .mend_volume = mend_volume,
+						      .arg = &c},
 				  &sum, &err) < 0)
 		return vmj_say_failed(&err);
 	print_sum(&sum, rows);

@@ -64,7 +64,7 @@ void vmj_check_mended(struct vmj_checking *k, const char *where, const char *don
 
 void vmj_check_unreadable(struct vmj_checking *k, const char *where, int rc)
 {
-	if (rc < 0 && rc != -ENOENT) /* gone meanwhile */
+	if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
 		vmj_check_found(k, VMJ_ERROR, where, "look at the storage itself",
 				"it cannot be read: %s", vmj_strerror(rc));
 }
@@ -204,6 +204,11 @@ int vmj_storage_check_all(const struct vmj_check *c, struct vmj_check_sum *ret,
 	if (vmj_check_mark(&k)) {
 		vmj_check_folders(&k);
 		vmj_check_images(&k);
+		if (k.version >= 2) {
+			vmj_check_volumes(&k);
+			vmj_check_leases(&k);
+			vmj_check_hosts(&k);
+		}
 	}
 	vmj_close(k.domain);
 	*ret = k.sum;

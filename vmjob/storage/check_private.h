@@ -27,7 +27,8 @@ void vmj_check_found(struct vmj_checking *k, enum vmj_severity severity, const c
 /* One that was mended; done: how. */
 void vmj_check_mended(struct vmj_checking *k, const char *where, const char *done, const char *fmt,
 		      ...) __attribute__((format(printf, 4, 5)));
-/* A directory or file could not be read: rc is the negative errno. */
+/* A directory or file could not be read: rc is the negative errno. Nothing is said of what has gone
+ * meanwhile, and of what is no directory, which vmj_check_folder() says. */
 void vmj_check_unreadable(struct vmj_checking *k, const char *where, int rc);
 
 /* Who something must belong to, and its mode: (mode & mask) == want. */
@@ -51,11 +52,19 @@ bool vmj_check_is_old(const struct vmj_checking *k, const struct stat *st);
 /* Remove a tree of leavings (repair), or say that it is there. */
 void vmj_check_leavings(struct vmj_checking *k, int at, const char *entry, const char *where,
 			const char *what);
+/* Does somebody hold the volume's lease, or can that not be told? */
+bool vmj_check_is_busy(struct vmj_checking *k, uid_t uid, const char *volume);
+/* `what` is wrong with a volume that nobody uses: mended by who may take leases. */
+void vmj_check_mend_volume(struct vmj_checking *k, uid_t uid, const char *name, const char *where,
+			   const char *what);
 /* "a/b" in buf. */
 const char *vmj_check_join(char buf[CHECK_PATH_MAX], const char *dir, const char *entry);
 
 bool vmj_check_mark(struct vmj_checking *k); /* false: nothing more can be looked at */
 void vmj_check_folders(struct vmj_checking *k);
 void vmj_check_images(struct vmj_checking *k);
+void vmj_check_volumes(struct vmj_checking *k);
+void vmj_check_leases(struct vmj_checking *k);
+void vmj_check_hosts(struct vmj_checking *k);
 
 #endif
