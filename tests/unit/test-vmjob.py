@@ -3,6 +3,7 @@
 """The vmjob command from outside: its verbs against an agent and Slurm commands made here, its console on a
 pseudo-terminal. Prints TAP, for make check."""
 import contextlib
+import glob
 import json
 import os
 import pty
@@ -340,7 +341,7 @@ def completion_comes_from_the_tables(w):
     for piece in ["="], ["=", "first.y"]:
         assert check(w.run("--complete", "start", "tiny", "--vm-user-data", *piece), 0).stdout == "<file>\n"
         assert "<file>" not in check(w.run("--complete", "start", "tiny", "--vm-memory", *piece), 0).stdout
-    assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["import", "list", "rm"]
+    assert check(w.run("--complete", "image", ""), 0).stdout.split() == ["import", "list", "show", "set", "share", "export", "rm"]
     w.command("squeue", w.job())
     assert check(w.run("--complete", "show", ""), 0).stdout.split() == ["42"]
 
@@ -427,6 +428,20 @@ def images_come_and_go(w):
     check(w.run("image", "list", "--storage=other"), 1, err='storage "other" does not exist: vmjob.conf has default')
     rows = json.loads(check(w.run("image", "list", "--json"), 0).stdout)["images"]
     assert [(r["name"], r["revision"]) for r in rows] == [("my", 1), ("my", 2)], rows
+    shown = check(w.run("image", "show", "my"), 0, out="my.disk.raw").stdout
+    assert "Revisions    1,2" in shown and "Same as      my@1" in shown and "you alone" in shown, shown
+    check(w.run("image", "set", "my", "os=Debian 12", "min-memory=2G", "agent=yes"), 0)
+    check(w.run("image", "set", "my", "os"), 1, err="KEY=VALUE")
+    check(w.run("image", "set", "my", "colour=red"), 1, err="default-user")
+    check(w.run("image", "set", "my"), 2, err="KEY=VALUE")
+    image = json.loads(check(w.run("image", "show", "--json", "my@2"), 0).stdout)
+    assert (image["os"], image["min_memory_mib"], image["agent"], image["volumes"]) == ("Debian 12", 2048, "yes", 0), image
+    check(w.run("image", "share", "my"), 2, err="with whom")
+    check(w.run("image", "share", "--group=nobody-such", "my"), 1, err="nobody-such")
+    check(w.run("image", "share", "--all", "my"), 0)
+    assert json.loads(check(w.run("image", "show", "--json", "my"), 0).stdout)["shared"] == "all"
+    check(w.run("image", "share", "--none", "my"), 0)
+    check(w.run("image", "rm", f"{os.getuid()}/my"), 1, err="only your own")
     check(w.run("image", "rm", "my@1"), 0)
     check(w.run("image", "rm", "my@1"), 1, err="my")
     check(w.run("image", "rm", "my@x"), 1)
@@ -519,6 +534,61 @@ def full_clones_show_progress(w):
     os.close(slave)
     assert b"Copying data  50 %" in os.read(master, 4096)
     os.close(master)
+
+
+def images_go_out_and_in(w):
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    w.env["TMPDIR"] = w.directory
+    raw = w.directory + "/disk.raw"
+    with open(raw, "wb") as f:
+        f.write(b"boot sector")
+        f.truncate(3 << 20)
+    os.mkdir(w.directory + "/srv")
+    check(w.run("storage", "format"), 0)
+    check(w.run("image", "import", "-"), 2, err="--name")
+    check(w.run("image", "import", "--name=my", "--firmware=efi", raw), 2, err="bios or uefi")
+    check(w.run("image", "import", "--name=my", "--os=Rocky 9", raw), 0)
+    for name in "qcow2", "raw", "vmdk", "vdi", "vhdx", "vhd", "ova":
+        file = f"{w.directory}/out.{name}"
+        check(w.run("image", "export", "my", file), 0)
+        check(w.run("image", "export", "my", file), 1, err="--force")
+        check(w.run("image", "export", "--force", "my", file), 0)
+        image = json.loads(check(w.run("image", "import", "--json", "--name=back", file), 0).stdout)
+        assert image["size_mib"] == 3, (name, image)
+        check(w.run("image", "export", "--force", "--format=raw", "back", w.directory + "/back.raw"), 0)
+        with open(raw, "rb") as a, open(w.directory + "/back.raw", "rb") as b:
+            assert a.read() == b.read(), name
+    assert image["os"] == "Rocky 9", image
+    check(w.run("image", "export", "--format=zip", "my", "x"), 2, err="qcow2, raw")
+    check(w.run("image", "export", "my", w.directory + "/none/x"), 1, err="/none/x")
+    piped = subprocess.run(f'{VMJOB} image export --format=raw my - | {VMJOB} image import --name=piped -', shell=True, env=w.env,
+                           stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert piped == "piped@1\n", piped
+    left = [f for f in os.listdir(w.directory) if ".tmp-" in f or "export" in f]
+    assert not left, left
+
+
+def an_interrupted_import_leaves_nothing(w):
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    os.mkdir(w.directory + "/srv")
+    check(w.run("storage", "format"), 0)
+    own = f"{w.directory}/srv/images/{os.getuid()}"
+    for sign in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        p = subprocess.Popen([VMJOB, "image", "import", "--name=my", "-"], env=w.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        p.stdin.write(b"x" * 100000)
+        p.stdin.flush()
+        deadline = time.monotonic() + 20
+        while not glob.glob(own + "/.tmp-*/layer-0"):
+            assert time.monotonic() < deadline and p.poll() is None
+            time.sleep(0.01)
+        p.send_signal(sign)
+        assert p.wait(10) == -sign, p.returncode
+        assert b"interrupted" in p.stderr.read()
+        assert os.listdir(own) == [], os.listdir(own)
 
 
 class Console:
@@ -721,7 +791,7 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          jobs_without_a_guest_are_explained, stop_passes_its_options, stop_waits_for_the_end, one_guest_of_several_must_be_chosen,
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
-         storages_are_made_and_shown, images_come_and_go,
+         storages_are_made_and_shown, images_come_and_go, images_go_out_and_in, an_interrupted_import_leaves_nothing,
          volumes_are_asked_for, volumes_are_listed_and_shown, volumes_come_and_go_in_guests, full_clones_show_progress,
          console_carries_both_ways_and_detaches, console_takes_another_key,
          console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,

@@ -5,6 +5,7 @@
  * date. A line "<file>" asks the shell for files. Silent on failure.
  */
 #include <json-c/json.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,16 @@ static void print_hosts(void)
 			puts(nodes[i].name);
 }
 
+/* Those of others with their owner before them. */
+static void print_image(const struct vmj_image *image)
+{
+	struct passwd *owner = NULL;
+
+	if (!image->public_ && image->owner != getuid())
+		owner = getpwuid(image->owner);
+	printf("%s%s%s\n", owner ? owner->pw_name : "", owner ? "/" : "", image->name);
+}
+
 static void print_images(void)
 {
 	vmj_autofree struct vmj_image *images = NULL;
@@ -62,7 +73,7 @@ static void print_images(void)
 	if (vmj_config_load(NULL, &config, NULL) == 0 && config->n_storages &&
 	    vmj_image_list(config->storages[0].path, getuid(), &images, &n, NULL) == 0)
 		for (size_t i = 0; i < n; i++)
-			puts(images[i].name);
+			print_image(&images[i]);
 	vmj_config_free(config);
 }
 

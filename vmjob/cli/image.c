@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vmjob image: import, list and remove images in a storage domain. */
-#include <inttypes.h>
+/* vmjob image: list and remove images in a storage domain; what the other verbs of image share. */
+#include "vmjob/cli/image.h"
+
+#include <grp.h>
 #include <json-c/json.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -10,165 +12,201 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/parse.h"
-#include "vmjob/cli/domain.h"
 #include "vmjob/cli/table.h"
-#include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
-#include "vmjob/storage/image.h"
 #include "vmjob/model/json.h"
 #include "vmjob/model/request.h"
 
-enum { KEY_PUBLIC = 0x100 };
-
-struct options {
-	bool json, public_;
-	const char *storage, *name, *argument;
-};
-
-static const struct argp_option import_table[] = {
-	{"name", 'n', "NAME", 0, "What to call it (default: the file's name without its ending)",
-	 0},
-	{"public", KEY_PUBLIC, NULL, 0, "For all users (root only)", 0},
-	VMJ_OPTION_STORAGE,
-	VMJ_OPTION_JSON,
-	{0},
-};
 static const struct argp_option list_table[] = {
 	VMJ_OPTION_STORAGE,
 	VMJ_OPTION_JSON,
 	{0},
 };
 static const struct argp_option rm_table[] = {
-	{"public", KEY_PUBLIC, NULL, 0, "The public image, not your own (root only)", 0},
+	{"public", VMJ_IMAGE_KEY_PUBLIC, NULL, 0, "The public image, not your own (root only)", 0},
 	VMJ_OPTION_STORAGE,
 	{0},
 };
 
-static error_t parse(int key, char *arg, struct argp_state *state)
+static void take_meta(struct vmj_image_options *o, const char *key, const char *value,
+		      struct argp_state *state)
 {
-	struct options *o = state->input;
+	struct vmj_error err;
 
-	switch (key) {
-	case 'n':
-		o->name = arg;
-		return 0;
-	case 's':
-		o->storage = arg;
-		return 0;
-	case 'j':
-		o->json = true;
-		return 0;
-	case KEY_PUBLIC:
-		o->public_ = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		if (o->argument)
-			argp_error(state, "one at a time; \"%s\" is one too many", arg);
-		o->argument = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		if (state->root_argp->args_doc)
-			argp_error(state, "%s is missing", state->root_argp->args_doc);
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
+	if (vmj_image_meta_set(&o->meta, key, value, &err) < 0)
+		argp_error(state, "%s", err.text);
 }
 
-static error_t parse_none(int key, char *arg, struct argp_state *state)
+static error_t parse_meta(int key, const char *arg, struct argp_state *state)
 {
-	if (key == ARGP_KEY_ARG)
+	static const struct {
+		int key;
+		const char *name;
+	} keys[] = {
+		{VMJ_IMAGE_KEY_OS, "os"},
+		{VMJ_IMAGE_KEY_MIN_MEMORY, "min-memory"},
+		{VMJ_IMAGE_KEY_MIN_DISK, "min-disk"},
+		{VMJ_IMAGE_KEY_FIRMWARE, "firmware"},
+		{VMJ_IMAGE_KEY_USER, "default-user"},
+		{VMJ_IMAGE_KEY_AGENT, "agent"},
+	};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (keys[i].key == key) {
+			take_meta(state->input, keys[i].name, arg, state);
+			return 0;
+		}
+	return ARGP_ERR_UNKNOWN;
+}
+
+static error_t take_argument(struct vmj_image_options *o, const char *arg, struct argp_state *state)
+{
+	if (o->n_arguments == o->max)
 		argp_error(state, "\"%s\" is one argument too many", arg);
-	return parse(key, arg, state);
+	else
+		o->arguments[o->n_arguments++] = arg;
+	return 0;
 }
 
-static const struct argp import_argp = {
-	.options = import_table,
-	.parser = parse,
-	.args_doc = "FILE",
-	.doc = "Imports a disk image (qcow2 or raw) for use as --vm-image.\v"
-	       "Importing under a name that exists makes a new revision; guests that run keep "
-	       "theirs. The file is copied and stays as it is.",
-};
+error_t vmj_image_parse(int key, char *arg, struct argp_state *state)
+{
+	struct vmj_image_options *o = state->input;
+	struct {
+		int key;
+		const char **text;
+		bool *flag;
+	} keys[] = {
+		{'n', &o->name, NULL},
+		{'s', &o->storage, NULL},
+		{'j', NULL, &o->json},
+		{'f', NULL, &o->force},
+		{VMJ_IMAGE_KEY_PUBLIC, NULL, &o->public_},
+		{VMJ_IMAGE_KEY_PROGRESS, NULL, &o->progress},
+		{VMJ_IMAGE_KEY_DISK, &o->disk, NULL},
+		{VMJ_IMAGE_KEY_FORMAT, &o->format, NULL},
+		{VMJ_IMAGE_KEY_ALL, NULL, &o->all},
+		{VMJ_IMAGE_KEY_NONE, NULL, &o->none},
+		{VMJ_IMAGE_KEY_GROUP, &o->group, NULL},
+	};
+
+	if (key == ARGP_KEY_ARG)
+		return take_argument(o, arg, state);
+	if (key == ARGP_KEY_END && o->n_arguments < o->min)
+		argp_error(state, "arguments are missing: it takes %s", o->wants);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+		if (keys[i].key == key) {
+			if (keys[i].text)
+				*keys[i].text = arg;
+			else
+				*keys[i].flag = true;
+			return 0;
+		}
+	return parse_meta(key, arg, state);
+}
+
 static const struct argp list_argp = {
 	.options = list_table,
-	.parser = parse_none,
-	.doc = "Lists your images and the public ones.",
+	.parser = vmj_image_parse,
+	.doc = "Lists your images, the public ones, and those that others share with you.",
 };
 static const struct argp rm_argp = {
 	.options = rm_table,
-	.parser = parse,
+	.parser = vmj_image_parse,
 	.args_doc = "NAME[@REV]",
 	.doc = "Removes an image of yours, or one revision of it.\v"
-	       "Guests that run from it are not ended, but could not be started again.",
+	       "Guests that run from it are not ended, but could not be started again. Volumes made "
+	       "from it keep what they have.",
 };
 
-static struct json_object *image_row(const struct vmj_image *image)
+int vmj_image_named(const struct vmj_image_options *o, const char *text,
+		    struct vmj_storage_config *ret_storage, struct vmj_image *ret,
+		    struct vmj_error *err)
+{
+	struct vmj_request r = {0};
+	struct vmj_storage_config storage;
+	const char *owner;
+	int rc = vmj_request_set_image(&r, text, err);
+
+	if (rc == 0)
+		rc = vmj_domain_find(o->storage, &storage, err);
+	if (rc < 0)
+		return rc;
+	owner = o->public_ ? "public" : r.image_owner;
+	rc = vmj_image_find(storage.path, owner, r.image, r.revision, geteuid(), getegid(), ret,
+			    err);
+	if (rc == 0)
+		*ret_storage = storage;
+	return rc;
+}
+
+static const char *owner_name(const struct vmj_image *image, char buf[VMJ_CELL_MAX])
+{
+	struct passwd *owner = image->public_ ? NULL : getpwuid(image->owner);
+
+	if (image->public_)
+		return "public";
+	if (!owner) {
+		snprintf(buf, VMJ_CELL_MAX, "%u", (unsigned int)image->owner);
+		return buf;
+	}
+	return owner->pw_name;
+}
+
+static void add_share(struct json_object *row, const struct vmj_image *image)
+{
+	static const char *const names[] = {
+		[VMJ_SHARE_NONE] = "none", [VMJ_SHARE_GROUP] = "group", [VMJ_SHARE_ALL] = "all"};
+	struct group *group;
+
+	vmj_view_add_text(row, "shared", names[image->share]);
+	if (image->share != VMJ_SHARE_GROUP)
+		return;
+	group = getgrgid(image->share_gid);
+	vmj_view_add_int(row, "gid", image->share_gid);
+	vmj_view_add_text(row, "group", group ? group->gr_name : "");
+}
+
+static void add_meta(struct json_object *row, const struct vmj_image_meta *m)
+{
+	vmj_view_add_text(row, "os", m->os);
+	vmj_view_add_text(row, "default_user", m->default_user);
+	if (m->min_memory_mib)
+		vmj_view_add_int(row, "min_memory_mib", (int64_t)m->min_memory_mib);
+	if (m->min_disk_mib)
+		vmj_view_add_int(row, "min_disk_mib", (int64_t)m->min_disk_mib);
+	vmj_view_add_text(row, "firmware", vmj_firmware_name(m->firmware));
+	vmj_view_add_text(row, "agent", vmj_has_agent_name(m->agent));
+}
+
+struct json_object *vmj_image_row(const struct vmj_image *image)
 {
 	struct json_object *row = json_object_new_object();
-	struct passwd *owner = getpwuid(image->owner);
+	char buf[VMJ_CELL_MAX], label[2 * VMJ_CELL_MAX];
+	const char *owner = owner_name(image, buf);
+	bool others = !image->public_ && image->owner != geteuid();
 
+	snprintf(label, sizeof(label), "%s%s%s", others ? owner : "", others ? "/" : "",
+		 image->name);
+	vmj_view_add_text(row, "label", label);
 	vmj_view_add_text(row, "name", image->name);
 	vmj_view_add_int(row, "revision", image->revision);
-	vmj_view_add_text(row, "owner", image->public_ ? "public" : owner ? owner->pw_name : "");
+	vmj_view_add_text(row, "owner", owner);
 	vmj_view_add_int(row, "uid", image->owner);
 	json_object_object_add(row, "public", json_object_new_boolean(image->public_));
+	add_share(row, image);
 	vmj_view_add_int(row, "size_mib", (int64_t)image->virtual_mib);
 	vmj_view_add_int(row, "used_mib", (int64_t)image->used_mib);
 	vmj_view_add_int(row, "imported", image->time);
+	vmj_view_add_text(row, "source", image->source);
 	vmj_view_add_text(row, "sha256", image->sha256);
+	vmj_view_add_int(row, "links", image->links);
+	add_meta(row, &image->meta);
 	vmj_view_add_text(row, "path", image->path);
 	return row;
 }
 
-static void show_progress(double fraction, void *arg)
-{
-	fprintf(stderr, "\r%s %3.0f %%", (const char *)arg, fraction * 100);
-}
-
-/* "dir/debian12.qcow2" → "debian12" */
-static const char *name_of_file(const char *file, char buf[VMJ_NAME_MAX + 1])
-{
-	const char *base = strrchr(file, '/');
-
-	base = base ? base + 1 : file;
-	snprintf(buf, VMJ_NAME_MAX + 1, "%.*s", (int)strcspn(base, "."), base);
-	return buf;
-}
-
-static int run_import(const struct vmj_verb *verb, int argc, char **argv)
-{
-	struct vmj_storage_config storage;
-	char name[VMJ_NAME_MAX + 1], title[VMJ_NAME_MAX + 16];
-	bool terminal = isatty(STDERR_FILENO);
-	struct vmj_image image;
-	struct options o = {0};
-	struct vmj_error err;
-	int rc;
-
-	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
-	if (!o.name)
-		o.name = name_of_file(o.argument, name);
-	snprintf(title, sizeof(title), "Importing %s", o.name);
-	rc = vmj_domain_find(o.storage, &storage, &err);
-	if (rc == 0)
-		rc = vmj_image_import(storage.path, o.name, o.argument, o.public_,
-				      terminal ? show_progress : NULL, title, &image, &err);
-	if (terminal)
-		fputs("\r\033[K", stderr);
-	if (rc < 0)
-		return vmj_say_failed(&err);
-	if (o.json) {
-		vmj_autojson struct json_object *row = image_row(&image);
-		vmj_json_print(row, stdout);
-	} else {
-		printf("%s@%" PRIu32 "\n", image.name, image.revision);
-	}
-	return VMJ_EXIT_DONE;
-}
-
 static const struct vmj_column columns[] = {
-	{"NAME", "name", false, false, NULL},
+	{"NAME", "label", false, false, NULL},
 	{"REV", "revision", true, false, NULL},
 	{"OWNER", "owner", false, false, NULL},
 	{"SIZE", "size_mib", true, false, vmj_cell_mib},
@@ -183,7 +221,7 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 	struct json_object *rows = json_object_new_array();
 	vmj_autofree struct vmj_image *images = NULL;
 	struct vmj_storage_config storage;
-	struct options options = {0};
+	struct vmj_image_options options = {0};
 	struct vmj_error err;
 	size_t n = 0;
 
@@ -193,7 +231,7 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 	    vmj_image_list(storage.path, getuid(), &images, &n, &err) < 0)
 		return vmj_say_failed(&err);
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(rows, image_row(&images[i]));
+		json_object_array_add(rows, vmj_image_row(&images[i]));
 	if (options.json)
 		vmj_json_print(o, stdout);
 	else if (vmj_table_print(columns, rows, stdout, &err) < 0)
@@ -203,26 +241,25 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 
 static int run_rm(const struct vmj_verb *verb, int argc, char **argv)
 {
+	struct vmj_image_options o = {.min = 1, .max = 1, .wants = verb->argp->args_doc};
 	struct vmj_request image = {0};
 	struct vmj_storage_config storage;
-	struct options o = {0};
 	struct vmj_error err;
 
 	argp_parse(verb->argp, argc, argv, 0, NULL, &o);
-	if (vmj_request_set_image(&image, o.argument, &err) < 0 ||
-	    vmj_domain_find(o.storage, &storage, &err) < 0 ||
+	if (vmj_request_set_image(&image, o.arguments[0], &err) < 0)
+		return vmj_say_failed(&err);
+	if (image.image_owner[0]) {
+		vmj_say("image \"%s/%s\": only your own images can be removed, by their NAME%s",
+			image.image_owner, image.image, " (the public ones with --public)");
+		return VMJ_EXIT_FAILED;
+	}
+	if (vmj_domain_find(o.storage, &storage, &err) < 0 ||
 	    vmj_image_remove(storage.path, image.image, image.revision, o.public_, &err) < 0)
 		return vmj_say_failed(&err);
 	return VMJ_EXIT_DONE;
 }
 
-static const struct vmj_verb verb_import = {
-	.name = "import",
-	.summary = "import a disk image",
-	.argp = &import_argp,
-	.words = VMJ_WORD_FILE,
-	.run = run_import,
-};
 static const struct vmj_verb verb_list = {
 	.name = "list",
 	.summary = "list images",
@@ -236,10 +273,17 @@ static const struct vmj_verb verb_rm = {
 	.words = VMJ_WORD_IMAGE,
 	.run = run_rm,
 };
-static const struct vmj_verb *const verbs[] = {&verb_import, &verb_list, &verb_rm, NULL};
+static const struct vmj_verb *const verbs[] = {&vmj_image_verb_import,
+					       &verb_list,
+					       &vmj_image_verb_show,
+					       &vmj_image_verb_set,
+					       &vmj_image_verb_share,
+					       &vmj_image_verb_export,
+					       &verb_rm,
+					       NULL};
 
 const struct vmj_verb vmj_verb_image = {
 	.name = "image",
-	.summary = "import, list and remove images",
+	.summary = "import, export, share and remove images",
 	.sub = verbs,
 };

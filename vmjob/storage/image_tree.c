@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,8 +11,8 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/file.h"
+#include "vmjob/storage/image_json.h"
 #include "vmjob/storage/qcow2.h"
-#include "vmjob/model/json.h"
 
 const char *vmj_image_owner_dir(uid_t uid, bool public_, char buf[IMAGE_OWNER_MAX])
 {
@@ -119,32 +118,6 @@ int vmj_image_latest(int image_dir, uint32_t *ret, struct vmj_error *err)
 	return 0;
 }
 
-static int load_meta(int dir, const char *name, struct vmj_image *img, struct vmj_error *err)
-{
-	vmj_autojson struct json_object *o = NULL;
-	struct json_object *sha = NULL, *when = NULL, *version = NULL;
-	vmj_autofree char *text = NULL;
-	int rc;
-
-	rc = vmj_file_read(dir, IMAGE_META, IMAGE_META_MAX, &text, NULL, NULL);
-	if (rc < 0)
-		return vmj_image_fail(err, -rc, name, IMAGE_META);
-	o = json_tokener_parse(text);
-	if (!json_object_is_type(o, json_type_object) ||
-	    !json_object_object_get_ex(o, "version", &version) ||
-	    json_object_get_int64(version) != 1 || !json_object_object_get_ex(o, "sha256", &sha) ||
-	    json_object_get_string_len(sha) != 64 || !json_object_object_get_ex(o, "time", &when))
-		return vmj_fail_user(err, EINVAL,
-				     "image \"%s\": its " IMAGE_META
-				     " is damaged or of a newer version: import the image anew",
-				     name);
-	snprintf(img->sha256, sizeof(img->sha256), "%s", json_object_get_string(sha));
-	if (strspn(img->sha256, "0123456789abcdef") != 64)
-		memset(img->sha256, 0, sizeof(img->sha256));
-	img->time = json_object_get_int64(when);
-	return 0;
-}
-
 static int load_disk(int dir, const char *name, struct vmj_image *img, struct vmj_error *err)
 {
 	vmj_autoclose int fd =
@@ -169,7 +142,27 @@ static int load_disk(int dir, const char *name, struct vmj_image *img, struct vm
 	img->virtual_bytes = q.virtual_bytes;
 	img->virtual_mib = (q.virtual_bytes + (1 << 20) - 1) >> 20;
 	img->used_mib = ((uint64_t)st.st_blocks + 2047) / 2048;
+	img->links = (unsigned int)st.st_nlink;
+	img->inode = st.st_ino;
 	return 0;
+}
+
+/* The owner's directory lets others pass once something is shared; the image's own says whom. */
+static void load_share(int owner_dir, int named, struct vmj_image *img)
+{
+	struct stat owner, st;
+
+	if (img->public_) {
+		img->share = VMJ_SHARE_ALL;
+		return;
+	}
+	if (fstat(owner_dir, &owner) < 0 || fstat(named, &st) < 0 || !(owner.st_mode & 001))
+		return;
+	if ((st.st_mode & 005) == 005)
+		img->share = VMJ_SHARE_ALL;
+	else if ((st.st_mode & 050) == 050)
+		img->share = VMJ_SHARE_GROUP;
+	img->share_gid = st.st_gid;
 }
 
 int vmj_image_load(const char *path, int owner_dir, uid_t owner, bool public_, const char *name,
@@ -192,9 +185,10 @@ int vmj_image_load(const char *path, int owner_dir, uid_t owner, bool public_, c
 		return vmj_image_fail(err, errno, name, sub);
 	rc = load_disk(dir, name, &img, err);
 	if (rc == 0)
-		rc = load_meta(dir, name, &img, err);
+		rc = vmj_image_json_read(dir, name, &img, err);
 	if (rc < 0)
 		return rc;
+	load_share(owner_dir, named, &img);
 	snprintf(img.name, sizeof(img.name), "%s", name);
 	rc = snprintf(img.path, sizeof(img.path), "%s/images/%s/%s/%" PRIu32 "/" IMAGE_DISK, path,
 		      vmj_image_owner_dir(owner, public_, dirname), name, revision);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside a directory domain (image.h has the layout): shared by image.c and image_import.c, for
- * nobody else. */
+/* Inside a directory domain (image.h has the layout): shared by image*.c, for nobody
+ * else. */
 #ifndef VMJ_STORAGE_IMAGE_TREE_H
 #define VMJ_STORAGE_IMAGE_TREE_H
 
@@ -16,7 +16,8 @@
 #define IMAGE_TMP       ".tmp-"
 #define IMAGE_LOCK      "lock"
 #define IMAGE_PUBLIC    "public"
-#define IMAGE_LIST_MAX  10000 /* images that one user's directory may show */
+#define IMAGE_SHARES    "shares" /* beside images */
+#define IMAGE_LIST_MAX  10000    /* images that one user's directory may show */
 #define IMAGE_META_MAX  16384
 #define IMAGE_OWNER_MAX 16
 
@@ -38,6 +39,11 @@ int vmj_image_latest(int image_dir, uint32_t *ret, struct vmj_error *err);
 /* Everything about one revision below an open owner's directory. */
 int vmj_image_load(const char *path, int owner_dir, uid_t owner, bool public_, const char *name,
 		   uint32_t revision, struct vmj_image *ret, struct vmj_error *err);
+
+/* The images of one owner (or the public ones) that the caller can read, unsorted; as
+ * vmj_image_list(). */
+int vmj_image_list_owned(const char *path, uid_t uid, bool public_, struct vmj_image **ret,
+			 size_t *ret_n, struct vmj_error *err);
 
 /* The user's fault for what a user can bring about, the host's for the rest. */
 int vmj_image_fail(struct vmj_error *err, int code, const char *name, const char *what);
