@@ -17,6 +17,7 @@ struct json_object;
 struct vmj_eventlog;
 struct vmj_follower;
 struct vmj_guests;
+struct vmj_keeper;
 struct vmj_pauses;
 struct vmj_ready;
 struct vmj_server;
@@ -39,6 +40,7 @@ struct vmj_agent {
 	struct vmj_server *server;
 	LIST_HEAD(, vmj_volume_task) volume_tasks; /* under way */
 	struct vmj_spaces *spaces;
+	struct vmj_keeper *keeper;
 	struct json_object *usage; /* of storages, by path, as last counted (op_storage.c) */
 	int64_t started_us;
 	bool kvm; /* as last seen */

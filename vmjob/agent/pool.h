@@ -33,6 +33,7 @@ static inline uint64_t vmj_lane(uint32_t job, enum vmj_lane lane)
 #define VMJ_LANE_LOG        (1ull << 40)
 #define VMJ_LANE_HOST       (3ull << 40)
 #define VMJ_LANE_STORAGE(n) ((1ull << 41) + (n))
+#define VMJ_LANE_KEEPER(n)  ((5ull << 40) + (n)) /* of a storage: never behind anything else */
 
 int vmj_pool_new(sd_event *loop, struct vmj_pool **ret, struct vmj_error *err);
 

@@ -20,6 +20,7 @@
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/pause.h"
 #include "vmjob/agent/guests.h"
+#include "vmjob/agent/keeper.h"
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/server.h"
@@ -102,6 +103,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		vmj_settings_unref(a->settings);
 		a->settings = fresh;
 		vmj_log_init("vmjobd", fresh->config->log_level);
+		vmj_keeper_reload(a->keeper);
 		vmj_log_info("configuration loaded anew");
 	}
 	sd_notify(0, "READY=1");
@@ -193,6 +195,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 	r = vmj_virt_new(a->loop, &virt_ops, a, &a->virt, err);
 	if (r == 0)
 		r = vmj_guests_load(a->guests, a->dir, err);
+	if (r == 0)
+		r = vmj_keeper_new(a, &a->keeper, err);
 	return r;
 }
 
@@ -201,6 +205,7 @@ static void agent_stop(struct vmj_agent *a)
 {
 	vmj_server_free(a->server);
 	vmj_pool_free(a->pool);
+	vmj_keeper_free(a->keeper);
 	vmj_spaces_free(a->spaces);
 	vmj_pauses_free(a->pauses);
 	vmj_guests_free(a->guests);
