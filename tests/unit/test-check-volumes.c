@@ -275,7 +275,7 @@ static void without_an_agent_volumes_are_not_mended(void **state)
 	look(state, REPAIR, &f);
 	assert_int_equal(f.n, 1);
 	assert_false(f.items[0].mended);
-	assert_non_null(strstr(f.items[0].todo, "on a host with an agent"));
+	assert_non_null(strstr(f.items[0].todo, "where an agent can be asked"));
 }
 
 int main(void)

@@ -13,6 +13,7 @@
 #include "vmjob/cli/domain.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/view.h"
+#include "vmjob/cli/volume_ask.h"
 #include "vmjob/model/json.h"
 #include "vmjob/storage/layout.h"
 #include "vmjob/storage/usage.h"
@@ -49,7 +50,7 @@ static const struct argp list_argp = {
 	.args_doc = "[NAME]",
 	.doc = "Lists the storage domains of vmjob.conf, as this host sees them.\v"
 	       "STATE says what is wrong with one; the exit code is 1 then. USED is what images "
-	       "and volumes take, as the host's agent counts it at most once a minute.",
+	       "and volumes take, as an agent counts it at most once a minute.",
 };
 
 static const struct vmj_column columns[] = {
@@ -133,7 +134,7 @@ int vmj_storage_ask(const struct vmj_storage_config *s, struct json_object *row,
 	int rc;
 
 	vmj_view_add_text(request, "storage", s->name);
-	rc = vmj_agent_call("localhost", request, VMJ_AGENT_WORK_MS, &reply, err);
+	rc = vmj_volume_ask(request, NULL, &reply, err);
 	if (rc < 0)
 		return rc;
 	json_object_object_foreach (vmj_json_field(reply, "storage"), key, value)

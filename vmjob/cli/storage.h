@@ -20,8 +20,8 @@ error_t vmj_storage_parse(int key, char *arg, struct argp_state *state);
 /* What vmjob.conf and this host say of a domain, into `row` under the keys of vmjob(1). false: it
  * cannot be used, "state" says why. */
 bool vmj_storage_row(const struct vmj_storage_config *s, struct json_object *row);
-/* Adds what only root sees, as this host's agent tells it: "used_bytes", "mine", "hosts", "users".
- * Without an agent: nothing, and err says why. */
+/* Adds what only root sees, as an agent of this or another host tells it: "used_bytes", "mine",
+ * "hosts", "users". Without an agent: nothing, and err says why. */
 int vmj_storage_ask(const struct vmj_storage_config *s, struct json_object *row,
 		    struct vmj_error *err);
 

@@ -13,6 +13,7 @@
 #include "vmjob/cli/storage.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/view.h"
+#include "vmjob/cli/volume_ask.h"
 #include "vmjob/model/json.h"
 
 enum { KEY_REPAIR = 0x100, KEY_DEEP };
@@ -48,7 +49,7 @@ static const struct argp argp = {
 	.doc = "Looks through a storage domain and names each inconsistency, one a line, with what "
 	       "to do; by root.\v"
 	       "NAME: as in vmjob.conf (default: its first storage). Guests and users may go on "
-	       "meanwhile. Volumes are mended by this host's agent. The exit code is 1 where a warning "
+	       "meanwhile. Volumes are mended by an agent. The exit code is 1 where a warning "
 	       "or an error is left.",
 };
 
@@ -76,7 +77,7 @@ static void show(const struct vmj_finding *f, void *arg)
 	json_object_array_add(c->rows, row);
 }
 
-/* Only this host's agent may take leases here. */
+/* Only agents may take leases. */
 static int mend_volume(const char *domain, uid_t uid, const char *name, void *arg,
 		       struct vmj_error *err)
 {
@@ -87,7 +88,7 @@ static int mend_volume(const char *domain, uid_t uid, const char *name, void *ar
 	vmj_view_add_text(request, "storage", c->storage);
 	vmj_view_add_int(request, "uid", uid);
 	vmj_view_add_text(request, "volume", name);
-	return vmj_agent_call("localhost", request, VMJ_AGENT_WORK_MS, &reply, err);
+	return vmj_volume_ask(request, NULL, &reply, err);
 }
 
 static void print_sum(const struct vmj_check_sum *sum, struct json_object *rows)

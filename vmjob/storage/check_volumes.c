@@ -41,7 +41,7 @@ struct one {
 void vmj_check_mend_volume(struct vmj_checking *k, uid_t uid, const char *name, const char *where,
 			   const char *what)
 {
-	static const char todo[] = "`vmjob storage check --repair`, on a host with an agent";
+	static const char todo[] = "`vmjob storage check --repair`, where an agent can be asked";
 	const struct vmj_check *c = k->check;
 	struct vmj_error err;
 
