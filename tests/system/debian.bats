@@ -14,6 +14,7 @@ setup_file()
 	job=$(submit --vm-image=debian12 --vm-memory=512M --vm-script=none --cpus-per-task=2 --vm-grace=4 --wrap=true)
 	await_guest "$job" 240
 	await "$(scaled 120)" name_is "$job" "vmjob-$job" >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
+	await "$(scaled 120)" in_guest "$job" 'sudo -u alice sudo -n true' >/dev/null || fail "alice is no user with sudo there"
 	address=$(shown "$job" '.ports[0].address' | cut -d/ -f1)
 	await "$(scaled 60)" on ctl ping -c 1 -W 1 "$address" >/dev/null || fail "$address does not answer"
 	on_as alice ctl vmjob stop "$job"

@@ -274,17 +274,16 @@ static void files_that_cannot_be_taken(void **state)
 static void keys_come_from_home(void **state)
 {
 	char ssh[256], keys[VMJ_SSH_KEYS_MAX];
-	vmj_autofree char *authorized = NULL, *rsa = NULL, *private = NULL;
 
 	snprintf(ssh, sizeof(ssh), "%s/.ssh", (char *)*state);
 	assert_int_equal(mkdir(ssh, 0700), 0);
 	vmj_keys_gather(*state, keys);
 	assert_string_equal(keys, "");
-	authorized = put(state, ".ssh/authorized_keys",
-			 "# mine\nssh-ed25519 " KEY " laptop\n\nfrom=\"10.0.0.1\" ssh-rsa " KEY
-			 "\nssh-rsa " KEY "\ngarbage\xff\n");
-	rsa = put(state, ".ssh/id_rsa.pub", "ssh-rsa " KEY " alice@login\n");
-	private = put(state, ".ssh/id_rsa", "ecdsa-sha2-nistp256 " KEY "\n");
+	free(put(state, ".ssh/authorized_keys",
+		 "# mine\nssh-ed25519 " KEY " laptop\n\nfrom=\"10.0.0.1\" ssh-rsa " KEY
+		 "\nssh-rsa " KEY "\ngarbage\xff\n"));
+	free(put(state, ".ssh/id_rsa.pub", "ssh-rsa " KEY " alice@login\n"));
+	free(put(state, ".ssh/id_rsa", "ecdsa-sha2-nistp256 " KEY "\n"));
 	vmj_keys_gather(*state, keys);
 	assert_string_equal(keys, "ssh-rsa " KEY "\nssh-ed25519 " KEY "\n");
 }
@@ -307,8 +306,9 @@ static void what_is_no_file_has_no_keys(void **state)
 /* An image's revision in the test's directory, which is a storage then. */
 static void have_image(void **state, const char *owner, const char *name_and_revision)
 {
-	vmj_autofree char *mark = put(state, "vmjob-domain.json", "{}"), *dir = NULL;
+	vmj_autofree char *dir = NULL;
 
+	free(put(state, "vmjob-domain.json", "{}"));
 	assert_true(asprintf(&dir, "%s/images/%s/%s", (char *)*state, owner, name_and_revision) >
 		    0);
 	assert_int_equal(vmj_mkdir_p(dir, 0700, NULL), 0);

@@ -39,6 +39,25 @@ static void image_comes_first(void **state)
 	vmj_start_done(&s);
 }
 
+static void image_may_be_of_another_user(void **state)
+{
+	char longest[] =
+		"oooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooo0/"
+		"iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii0@4294967295";
+	char *args[] = {"bob/debian12@3", NULL}, *long_args[] = {longest, NULL};
+	struct vmj_start s;
+	struct vmj_error err;
+
+	assert_done(vmj_start_parse(args, &s, &err), err);
+	assert_command(&s,
+		       (const char *[]){"sbatch", "--parsable", "--vm-script=none",
+					"--vm-image=bob/debian12@3", "--job-name=debian12", NULL});
+	vmj_start_done(&s);
+	assert_done(vmj_start_parse(long_args, &s, &err), err);
+	assert_string_equal(s.argv[3] + strlen("--vm-image="), longest);
+	vmj_start_done(&s);
+}
+
 static void image_may_be_an_option(void **state)
 {
 	char *args[] = {"-N1", "--vm-image=tiny", NULL};
@@ -149,6 +168,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(image_comes_first, forget_environment),
+		cmocka_unit_test_setup(image_may_be_of_another_user, forget_environment),
 		cmocka_unit_test_setup(image_may_be_an_option, forget_environment),
 		cmocka_unit_test_setup(image_may_be_in_the_environment, forget_environment),
 		cmocka_unit_test_setup(name_in_the_environment_stays, forget_environment),

@@ -49,7 +49,7 @@ static const struct argp_option table[] = {
 
 static const struct argp argp = {
 	.options = table,
-	.args_doc = "IMAGE[@REV] [SBATCH-OPTION...]",
+	.args_doc = "[OWNER/]IMAGE[@REV] [SBATCH-OPTION...]",
 	.doc = "Submits a service guest: a job that runs no script and lives as long as its guest.\v"
 	       "All other options are sbatch's and go to it as they are, the --vm-* ones among them: "
 	       "vmjob start debian12 -c 4 --vm-memory=8G --time=7-0. The job's number is printed. "
@@ -82,13 +82,16 @@ static int check_image(char **args, struct vmj_error *err)
 /* sbatch's --job-name comes last of equals, so the user's own (option or environment) wins. */
 static char **put_image(char **args, char **out, struct vmj_start *s)
 {
+	const char *name;
+
 	if (!args[0] || args[0][0] == '-')
 		return args;
 	snprintf(s->image, sizeof(s->image), "--vm-image=%s", args[0]);
 	*out++ = s->image;
 	if (!getenv("SBATCH_JOB_NAME")) {
-		snprintf(s->name, sizeof(s->name), "--job-name=%.*s", (int)strcspn(args[0], "@"),
-			 args[0]);
+		name = strchr(args[0], '/') ? strchr(args[0], '/') + 1 : args[0];
+		snprintf(s->name, sizeof(s->name), "--job-name=%.*s", (int)strcspn(name, "@"),
+			 name);
 		*out++ = s->name;
 	}
 	return args + 1;

@@ -10,7 +10,7 @@
 
 struct vmj_start {
 	bool wait, json;
-	char image[VMJ_NAME_MAX + 32], name[VMJ_NAME_MAX + 32]; /* sbatch options; "": none */
+	char image[2 * VMJ_NAME_MAX + 32], name[VMJ_NAME_MAX + 32]; /* sbatch options; "": none */
 	char **argv; /* sbatch's, ends with NULL; borrows from the arguments and from this struct */
 };
 
