@@ -9,12 +9,46 @@
 #include "vmjob/storage/snapshot_private.h"
 
 const char *const vmj_snapshot_points[] = {
-	"snapshot.make",   "snapshot.announce", "snapshot.freeze",
-	"snapshot.commit", "revert.make",       "revert.commit",
-	"revert.drop",     "forget.commit",     "merge.announce",
-	"merge.copy",      "merge.move",        "merge.pull",
-	"merge.allow",     "merge.live",        "merge.tidy",
-	"merge.commit",    "merge.drop",        NULL,
+	"snapshot.make",
+	"snapshot.announce",
+	"snapshot.freeze",
+	"snapshot.commit",
+	"revert.make",
+	"revert.commit",
+	"revert.drop",
+	"forget.commit",
+	"merge.announce",
+	"merge.copy",
+	"merge.move",
+	"merge.commit",
+	"pull.announce",
+	"pull.copy",
+	"pull.commit",
+	"pull.drop",
+	"live-merge.announce",
+	"live-merge.allow",
+	"live-merge.copy",
+	"live-merge.tidy",
+	"live-merge.commit",
+	"live-merge.drop",
+	"live-pull.announce",
+	"live-pull.copy",
+	"live-pull.commit",
+	"live-pull.drop",
+	"unused.commit",
+	"unused.drop",
+	NULL,
+};
+
+/* Of what all ways of merging have. */
+static const struct {
+	const char *announce, *commit, *drop;
+} way_points[] = {
+	[VMJ_MERGE_DROP] = {NULL, "unused.commit", "unused.drop"},
+	[VMJ_MERGE_COMMIT] = {"merge.announce", "merge.commit", NULL},
+	[VMJ_MERGE_PULL] = {"pull.announce", "pull.commit", "pull.drop"},
+	[VMJ_MERGE_LIVE_COMMIT] = {"live-merge.announce", "live-merge.commit", "live-merge.drop"},
+	[VMJ_MERGE_LIVE_PULL] = {"live-pull.announce", "live-pull.commit", "live-pull.drop"},
 };
 
 /* The commit point of a change: volume.json says w, then so does v. */
@@ -131,7 +165,7 @@ static int announce(const struct vmj_layers_env *env, struct vmj_volume *v,
 
 	w.pending = (struct vmj_pending){.op = VMJ_PENDING_MERGE, .pull = pull};
 	memcpy(w.pending.file, m->child, sizeof(w.pending.file));
-	return save(env, v, &w, "merge.announce", err);
+	return save(env, v, &w, way_points[m->way].announce, err);
 }
 
 static int commit(const struct vmj_layers_env *env, const struct vmj_volume *v,
@@ -165,7 +199,7 @@ static int pull(const struct vmj_layers_env *env, const struct vmj_volume *v,
 	if (rc == 0)
 		rc = env->set_writable(v, m->child, strcmp(m->child, v->top) == 0, env->arg, err);
 	if (rc == 0)
-		vmj_point("merge.pull");
+		vmj_point("pull.copy");
 	return rc;
 }
 
@@ -176,7 +210,7 @@ static int live_pull(const struct vmj_layers_env *env, const struct vmj_volume *
 	int rc = env->live_pull(v, vmj_volume_layer(v, m->layer)->parent, env->arg, err);
 
 	if (rc == 0)
-		vmj_point("merge.live");
+		vmj_point("live-pull.copy");
 	return rc;
 }
 
@@ -190,10 +224,10 @@ static int live_commit(const struct vmj_layers_env *env, const struct vmj_volume
 		rc = env->set_writable(v, m->above, true, env->arg, err);
 	if (rc < 0)
 		return rc;
-	vmj_point("merge.allow");
+	vmj_point("live-merge.allow");
 	rc = env->live_commit(v, m->above, m->child, m->layer, env->arg, err);
 	if (rc == 0)
-		vmj_point("merge.live");
+		vmj_point("live-merge.copy");
 	return rc;
 }
 
@@ -211,7 +245,7 @@ static int tidy_live_commit(const struct vmj_layers_env *env, const struct vmj_v
 		    strcmp(v->layers[i].file, m->above) != 0)
 			rc = env->set_parent(v, v->layers[i].file, m->layer, env->arg, err);
 	if (rc == 0)
-		vmj_point("merge.tidy");
+		vmj_point("live-merge.tidy");
 	return rc;
 }
 
@@ -227,11 +261,11 @@ int vmj_merge_conclude(const struct vmj_layers_env *env, struct vmj_volume *v,
 	if (rc == 0)
 		rc = vmj_merge_apply(&w, m, err);
 	if (rc == 0)
-		rc = save(env, v, &w, "merge.commit", err);
+		rc = save(env, v, &w, way_points[m->way].commit, err);
 	if (rc < 0 || m->way == VMJ_MERGE_COMMIT) /* its file was renamed */
 		return rc;
-	return drop(env, v, m->way == VMJ_MERGE_LIVE_COMMIT ? m->child : m->layer, "merge.drop",
-		    err);
+	return drop(env, v, m->way == VMJ_MERGE_LIVE_COMMIT ? m->child : m->layer,
+		    way_points[m->way].drop, err);
 }
 
 static int merge(const struct vmj_layers_env *env, struct vmj_volume *v, const struct vmj_merge *m,
