@@ -28,6 +28,10 @@ HANDLER_STUB(events)
 HANDLER_STUB(storage_show)
 HANDLER_STUB(storage_admit)
 HANDLER_STUB(volume_mend)
+HANDLER_STUB(snapshot_create)
+HANDLER_STUB(snapshot_list)
+HANDLER_STUB(snapshot_revert)
+HANDLER_STUB(snapshot_rm)
 
 struct vmj_entry *vmj_guests_find(struct vmj_guests *g, uint32_t job)
 {
@@ -62,6 +66,10 @@ static const struct {
 	{"storage-show", 0, 0, 0, 0, 0, 0},
 	{"storage-admit", 0, 0, 0, 0, 0, 0},
 	{"volume-mend", EPERM, EPERM, EPERM, 0, 0, 0},
+	{"snapshot-create", 0, EPERM, 0, 0, 0, 0},
+	{"snapshot-list", 0, 0, 0, 0, 0, 0},
+	{"snapshot-revert", 0, 0, 0, 0, 0, 0},
+	{"snapshot-rm", 0, 0, 0, 0, 0, 0},
 };
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
 

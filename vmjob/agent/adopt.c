@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/op_snapshot.h"
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/pause.h"
 #include "vmjob/agent/phase.h"
@@ -100,6 +101,8 @@ static void adopt(struct vmj_entry *e, const struct vmj_virt_info *info)
 	if (e->rec.pause == VMJ_PAUSE_NONE) /* on record from the version before */
 		e->rec.pause = info && info->io_error ? VMJ_PAUSE_IO : VMJ_PAUSE_USER;
 	vmj_entry_stalled(e);
+	if (info && same_boot && !e->busy)
+		vmj_snapshots_recover(e);
 	if (e->busy || e->rec.phase != VMJ_PHASE_STOPPING || e->deadline)
 		return;
 	e->was_paused = seen(info) == VMJ_SEEN_PAUSED;

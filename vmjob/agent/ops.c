@@ -24,6 +24,11 @@ const struct vmj_op vmj_ops[] = {
 	{"storage-show", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_show},
 	{"storage-admit", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_admit},
 	{"volume-mend", VMJ_WHO_ROOT, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_mend},
+	{"snapshot-create", VMJ_WHO_OWNER, false, VMJ_WANTS_MAYBE_JOB, true,
+	 vmj_op_snapshot_create},
+	{"snapshot-list", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_list},
+	{"snapshot-revert", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_revert},
+	{"snapshot-rm", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_rm},
 	{.name = NULL},
 };
 

@@ -60,18 +60,19 @@ static int find_gid(struct vmj_volume_task *t, struct vmj_error *err)
 	return 0;
 }
 
-/* A guest of this host and boot has it: its job; else 0. */
-static int find_guest(const struct vmj_volume_task *t, uint32_t *ret, struct vmj_error *err)
+int vmj_volume_task_find_guest(const struct vmj_volume_task *t,
+			       const struct vmj_storage_config *storage, const char *volume,
+			       uint32_t *ret, struct vmj_error *err)
 {
+	const struct vmj_agent *a = t->agent;
 	struct vmj_lease l;
-	int rc = vmj_lease_show(t->storage->path, t->uid, t->name, &l, err);
+	int rc = vmj_lease_show(storage->path, t->uid, volume, &l, err);
+	bool here;
 
 	if (rc < 0)
 		return rc;
-	*ret = l.held && l.guest && strcmp(l.host, t->agent->host) == 0 &&
-			       strcmp(l.boot, t->agent->boot_id) == 0
-		       ? l.job
-		       : 0;
+	here = l.held && l.guest && strcmp(l.host, a->host) == 0 && strcmp(l.boot, a->boot_id) == 0;
+	*ret = here ? l.job : 0;
 	return 0;
 }
 
@@ -83,7 +84,7 @@ static int work_on_guests(struct vmj_volume_task *t, const struct vmj_error *bus
 	int rc = vmj_volume_lock(t->storage->path, t->uid, t->name, &lock, err);
 
 	if (rc == 0)
-		rc = find_guest(t, &t->guest_job, err);
+		rc = vmj_volume_task_find_guest(t, t->storage, t->name, &t->guest_job, err);
 	if (rc < 0)
 		return rc;
 	if (!t->guest_job) {
@@ -238,12 +239,12 @@ static int read_request(struct vmj_volume_task *t, struct vmj_error *err)
 	const char *storage = NULL;
 	char name[VMJ_NAME_MAX + 1] = "";
 	struct vmj_json in;
-	uint32_t uid = t->caller, job;
+	uint32_t job;
 	int rc;
 
 	vmj_op_args(&in, vmj_op_find(t->call->op), t->call, &job, err);
 	vmj_json_string(&in, "storage", VMJ_OPTIONAL, name, sizeof(name));
-	vmj_json_u32(&in, "uid", VMJ_OPTIONAL, 0, UINT32_MAX - 1, &uid);
+	vmj_json_u32(&in, "uid", VMJ_OPTIONAL, 0, UINT32_MAX - 1, &t->uid);
 	if (t->kind->need != VMJ_VOLUME_NOTHING)
 		vmj_json_string(&in, "volume", VMJ_NEEDED, t->name, sizeof(t->name));
 	if (t->kind->read)
@@ -251,10 +252,9 @@ static int read_request(struct vmj_volume_task *t, struct vmj_error *err)
 	rc = vmj_json_close(&in);
 	if (rc < 0)
 		return rc;
-	if (uid != t->caller && !t->trusted)
+	if (t->uid != t->caller && !t->trusted)
 		return vmj_fail_user(err, EPERM,
 				     "only root and operators may ask for volumes of others");
-	t->uid = uid;
 	storage = name[0] ? name : NULL;
 	if (t->kind->need != VMJ_VOLUME_NOTHING)
 		rc = vmj_parse_name("the volume's name", t->name, err);
@@ -310,7 +310,7 @@ void vmj_volume_task_start(struct vmj_agent *a, struct vmj_call *call, uint32_t 
 	}
 	t->call = call;
 	t->job = job;
-	t->caller = call->peer.uid;
+	t->caller = t->uid = call->peer.uid;
 	t->gid = call->peer.gid;
 	t->trusted = vmj_settings_trusts(a->settings, t->caller);
 	rc = read_request(t, &err);

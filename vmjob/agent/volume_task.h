@@ -84,6 +84,11 @@ void vmj_volume_task_progress(double fraction, void *task);
 /* Who we are in leases as work, for work() that needs a second one. */
 struct vmj_lease_who vmj_volume_task_who(const struct vmj_volume_task *t);
 
+/* Which guest of this host and boot has the volume of t->uid: its job, 0: none. */
+int vmj_volume_task_find_guest(const struct vmj_volume_task *t,
+			       const struct vmj_storage_config *storage, const char *volume,
+			       uint32_t *ret, struct vmj_error *err);
+
 /* Does this host still hold what it holds in the domain? EOWNERDEAD (host's fault): it may have
  * been declared dead, nothing may be changed any more. For work() that takes long, before its
  * commits. */
