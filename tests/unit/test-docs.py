@@ -23,7 +23,7 @@ def completed(*words):
 def verbs_and_options():
     page = read("doc/man/vmjob.1.rst")
     for verb in completed(""):
-        subs = completed(verb, "") if verb in ("image", "storage", "volume") else [""]
+        subs = completed(verb, "") if verb in ("image", "storage", "volume", "snapshot") else [""]
         for sub in subs:
             name = f"{verb} {sub}".strip()
             if f"**vmjob {name}**" not in page:

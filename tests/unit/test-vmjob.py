@@ -4,6 +4,7 @@
 pseudo-terminal. Prints TAP, for make check."""
 import contextlib
 import glob
+import errno
 import json
 import os
 import pty
@@ -163,7 +164,7 @@ def every_verb_has_help(w):
     assert set(verbs) >= set("start list show console stop reset host events image".split()), verbs
     for verb in verbs:
         check(w.run(verb, "--help"), 0, out="Usage: vmjob " + verb)
-    for verb in "image", "storage":
+    for verb in "image", "storage", "snapshot":
         for sub in check(w.run("--complete", verb, ""), 0).stdout.split():
             check(w.run(verb, sub, "--help"), 0, out=f"Usage: vmjob {verb} {sub}")
 
@@ -589,6 +590,57 @@ def an_interrupted_import_leaves_nothing(w):
         assert p.wait(10) == -sign, p.returncode
         assert b"interrupted" in p.stderr.read()
         assert os.listdir(own) == [], os.listdir(own)
+def snapshots_of_volumes(w):
+    row = {"volume": "data", "name": "monday", "time": 1700000000, "virtual_bytes": 20 << 30, "quiesced": True}
+    w.agent.ops["volume-show"] = lambda c, r: {"volume": {"name": r["volume"]}, "lease": {"held": False}}
+    w.agent.ops["snapshot-create"] = lambda c, r: {"snapshot": {**row, "name": r["name"]}}
+    w.agent.ops["snapshot-list"] = lambda c, r: {"snapshots": [row]}
+    w.agent.ops["snapshot-rm"] = w.agent.ops["snapshot-revert"] = lambda c, r: {}
+    assert check(w.run("snapshot", "create", "data", "--name", "monday"), 0).stdout == "monday\n"
+    request = w.agent.requests[-1]
+    assert (request["op"], request["volume"], request["name"]) == ("snapshot-create", "data", "monday"), request
+    assert "storage" not in request and "memory" not in request, request
+    name = check(w.run("snapshot", "create", "fast:data"), 0).stdout.strip()
+    assert len(name) == 15 and w.agent.requests[-1]["name"] == name and w.agent.requests[-1]["storage"] == "fast"
+    row["quiesced"] = False
+    out = check(w.run("snapshot", "create", "data", "--json"), 0, err="as after a power cut").stdout
+    assert json.loads(out)["snapshots"][0]["quiesced"] is False, out
+    check(w.run("snapshot", "list", "data"), 0, out=["QUIESCED", "monday", "20.0G", "no"])
+    assert json.loads(check(w.run("snapshot", "list", "data", "-j"), 0).stdout)["snapshots"] == [row]
+    for verb in "rm", "revert":
+        check(w.run("snapshot", verb, "data", "monday"), 0)
+        assert w.agent.requests[-1]["op"] == "snapshot-" + verb and w.agent.requests[-1]["name"] == "monday"
+    w.agent.ops["snapshot-rm"] = refuse(errno.ENOENT, 'volume "data" has no snapshot "monday"')
+    check(w.run("snapshot", "rm", "data", "monday"), 1, err='has no snapshot "monday"')
+    check(w.run("snapshot", "rm", "data"), 2, err="which snapshot?")
+    check(w.run("snapshot", "create"), 2, err="a volume or a job")
+    check(w.run("snapshot", "create", "../x"), 1, err="name")
+
+
+def snapshots_of_guests(w):
+    disks = [{"kind": "volume", "storage": "default", "volume": "root", "readonly": False},
+             {"kind": "empty", "storage": "", "volume": "", "readonly": False},
+             {"kind": "volume", "storage": "fast", "volume": "data", "readonly": False},
+             {"kind": "volume", "storage": "fast", "volume": "books", "readonly": True}]
+    w.command("squeue", w.job())
+    w.agent.ops["show"] = lambda c, r: {"guest": {**GUEST, "disks": disks}}
+    w.agent.ops["volume-show"] = lambda c, r: {"volume": {"name": r["volume"]}, "lease": {"held": True, "what": "guest", "host": HOST}}
+    w.agent.ops["snapshot-create"] = lambda c, r: {"snapshots": [{"volume": v, "name": r["name"], "quiesced": True} for v in ("root", "data")]}
+    check(w.run("snapshot", "create", "42", "both"), 0, out="both")
+    assert w.agent.requests[-1]["job"] == 42 and "volume" not in w.agent.requests[-1]
+    removed = []
+
+    def rm(c, r):
+        if r["volume"] == "root":
+            return refuse(errno.ENOENT, "no such snapshot")(c, r)
+        removed.append((r["storage"], r["volume"]))
+        return {}
+    w.agent.ops["snapshot-rm"] = rm
+    check(w.run("snapshot", "rm", "42", "both"), 0)
+    assert removed == [("fast", "data")], removed
+    check(w.run("snapshot", "revert", "42", "both"), 1, err="stop job 42")
+    del disks[:]
+    check(w.run("snapshot", "list", "42"), 1, err="--vm-persistent")
 
 
 class Console:
@@ -793,6 +845,7 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
          storages_are_made_and_shown, images_come_and_go, images_go_out_and_in, an_interrupted_import_leaves_nothing,
          volumes_are_asked_for, volumes_are_listed_and_shown, volumes_come_and_go_in_guests, full_clones_show_progress,
+         snapshots_of_volumes, snapshots_of_guests,
          console_carries_both_ways_and_detaches, console_takes_another_key,
          console_restores_the_terminal_after_signals, console_gives_the_terminal_back_while_stopped,
          console_ends_with_the_window, console_ends_with_the_guest, console_survives_the_agent_s_restart,

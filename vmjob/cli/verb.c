@@ -7,9 +7,19 @@
 #include "vmjob/base/parse.h"
 
 const struct vmj_verb *const vmj_verbs[] = {
-	&vmj_verb_start, &vmj_verb_list,    &vmj_verb_show,   &vmj_verb_console,
-	&vmj_verb_stop,  &vmj_verb_reset,   &vmj_verb_host,   &vmj_verb_events,
-	&vmj_verb_image, &vmj_verb_storage, &vmj_verb_volume, NULL,
+	&vmj_verb_start,
+	&vmj_verb_list,
+	&vmj_verb_show,
+	&vmj_verb_console,
+	&vmj_verb_stop,
+	&vmj_verb_reset,
+	&vmj_verb_host,
+	&vmj_verb_events,
+	&vmj_verb_image,
+	&vmj_verb_storage,
+	&vmj_verb_volume,
+	&vmj_verb_snapshot,
+	NULL,
 };
 
 static void print_verbs(FILE *out, const struct vmj_verb *const *table, const char *prefix)

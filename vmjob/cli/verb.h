@@ -41,7 +41,7 @@ struct vmj_verb {
 
 extern const struct vmj_verb vmj_verb_start, vmj_verb_list, vmj_verb_show, vmj_verb_console,
 	vmj_verb_stop, vmj_verb_reset, vmj_verb_host, vmj_verb_events, vmj_verb_image,
-	vmj_verb_storage, vmj_verb_volume;
+	vmj_verb_storage, vmj_verb_volume, vmj_verb_snapshot;
 extern const struct vmj_verb *const vmj_verbs[]; /* all, ends with NULL */
 
 const struct vmj_verb *vmj_verb_find(const struct vmj_verb *const *table, const char *name);
