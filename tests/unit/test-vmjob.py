@@ -3,6 +3,7 @@
 """The vmjob command from outside: its verbs against an agent and Slurm commands made here, its console on a
 pseudo-terminal. Prints TAP, for make check."""
 import contextlib
+import errno
 import glob
 import errno
 import json
@@ -571,6 +572,27 @@ def images_go_out_and_in(w):
     assert not left, left
 
 
+def an_import_asks_for_room(w):
+    """As another user, since root has no quota."""
+    with open(w.directory + "/vmjob.conf", "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv"\nquota = 1G\nlow = 0\ncritical = 0 }}\n')
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    os.mkdir(w.directory + "/srv")
+    check(w.run("storage", "format"), 0)
+    if os.getuid() != 0:
+        return
+    os.chmod(w.directory, 0o755)
+    os.chmod(w.agent.path, 0o666)
+    w.agent.ops["storage-admit"] = refuse(errno.EDQUOT, "you have written 1G of 1G")
+    command = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", VMJOB, "image", "import", "--name=my", "-"]
+    refused = subprocess.run(command, env=w.env, input="boot sector", text=True, stderr=subprocess.PIPE)
+    assert refused.returncode == 1 and "you have written 1G of 1G" in refused.stderr, refused.stderr
+    assert w.agent.requests[-1]["op"] == "storage-admit" and w.agent.requests[-1]["storage"] == "default", w.agent.requests[-1]
+    assert os.listdir(w.directory + "/srv/images/54321") == []
+    w.agent.ops["storage-admit"] = lambda c, r: {}
+    subprocess.run(command, env=w.env, input="boot sector", text=True, check=True)
+
+
 def an_interrupted_import_leaves_nothing(w):
     with open(w.directory + "/vmjob.conf", "w") as f:
         f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
@@ -843,7 +865,7 @@ TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list
          jobs_without_a_guest_are_explained, stop_passes_its_options, stop_waits_for_the_end, one_guest_of_several_must_be_chosen,
          events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
-         storages_are_made_and_shown, images_come_and_go, images_go_out_and_in, an_interrupted_import_leaves_nothing,
+         storages_are_made_and_shown, images_come_and_go, images_go_out_and_in, an_import_asks_for_room, an_interrupted_import_leaves_nothing,
          volumes_are_asked_for, volumes_are_listed_and_shown, volumes_come_and_go_in_guests, full_clones_show_progress,
          snapshots_of_volumes, snapshots_of_guests,
          console_carries_both_ways_and_detaches, console_takes_another_key,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vmjob image import */
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -7,11 +8,13 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/cli/agents.h"
 #include "vmjob/cli/guard.h"
 #include "vmjob/cli/image.h"
 #include "vmjob/cli/progress.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/model/json.h"
+#include "vmjob/storage/usage.h"
 
 static const struct argp_option table[] = {
 	{"name", 'n', "NAME", 0, "What to call it (default: the file's name without its ending)",
@@ -53,7 +56,34 @@ static const char *name_of_file(const char *file, char buf[VMJ_NAME_MAX + 1])
 struct work {
 	const struct vmj_image_options *options;
 	struct vmj_storage_config storage;
+	struct vmj_progress progress;
 };
+
+static void on_progress(const char *what, uint64_t done, uint64_t total, void *arg)
+{
+	struct work *w = arg;
+
+	vmj_progress_on(what, done, total, &w->progress);
+}
+
+/* An agent sees all that is written. Where none answers, only what the user sees is counted. */
+static int admit(uint64_t bytes, void *arg, struct vmj_error *err)
+{
+	const struct work *w = arg;
+	vmj_autojson struct json_object *request = NULL, *reply = NULL;
+	struct vmj_error e;
+	int rc;
+
+	if (geteuid() == 0 || (!w->storage.quota_mib && !w->storage.limit_mib))
+		return vmj_quota_admit(&w->storage, geteuid(), bytes, err);
+	request = vmj_request_new("storage-admit");
+	vmj_json_put_string(request, "storage", w->storage.name);
+	vmj_json_put_u64(request, "bytes", bytes);
+	rc = vmj_agent_call("localhost", request, VMJ_AGENT_WORK_MS, &reply, &e);
+	if (rc == -EDQUOT || rc == -ENOSPC)
+		return vmj_fail_user(err, -rc, "%s", e.text);
+	return rc == 0 ? 0 : vmj_quota_admit(&w->storage, geteuid(), bytes, err);
+}
 
 static int print(const struct vmj_image *image, bool json)
 {
@@ -70,28 +100,27 @@ static int print(const struct vmj_image *image, bool json)
 
 static int work(void *arg)
 {
-	const struct work *w = arg;
+	struct work *w = arg;
 	char title[VMJ_NAME_MAX + 16];
-	struct vmj_progress progress;
 	struct vmj_image_import spec = {
 		.path = w->storage.path,
 		.name = w->options->name,
 		.file = w->options->arguments[0],
 		.disk = w->options->disk,
 		.public_ = w->options->public_,
-		.quota = &w->storage,
+		.admit = admit,
 		.meta = w->options->meta,
-		.progress = vmj_progress_on,
-		.arg = &progress,
+		.progress = on_progress,
+		.arg = w,
 	};
 	struct vmj_image image;
 	struct vmj_error err;
 	int rc;
 
 	snprintf(title, sizeof(title), "Importing %.63s", spec.name);
-	vmj_progress_start(&progress, title, w->options->progress);
+	vmj_progress_start(&w->progress, title, w->options->progress);
 	rc = vmj_image_import(&spec, &image, &err);
-	vmj_progress_end(&progress);
+	vmj_progress_end(&w->progress);
 	return rc < 0 ? vmj_say_failed(&err) : print(&image, w->options->json);
 }
 

@@ -31,8 +31,6 @@
 #include "vmjob/base/parse.h"
 #include "vmjob/storage/image_meta.h"
 
-struct vmj_storage_config;
-
 enum vmj_share { VMJ_SHARE_NONE = 0, VMJ_SHARE_GROUP, VMJ_SHARE_ALL };
 
 struct vmj_image {
@@ -75,10 +73,11 @@ struct vmj_image_import {
 	const char *file; /* "-": standard input */
 	const char *disk; /* of an archive (OVA) with several; NULL: the only one */
 	bool public_;     /* root only */
-	const struct vmj_storage_config *quota; /* of that domain; NULL: ask for no quota */
+	/* May so much be written? Asked when the disk is known; NULL: yes. */
+	int (*admit)(uint64_t bytes, void *arg, struct vmj_error *err);
 	struct vmj_image_meta meta;     /* what is set here goes before what is found in the file */
 	vmj_image_progress_fn progress; /* NULL: none */
-	void *arg;
+	void *arg;                      /* of both */
 };
 
 /*

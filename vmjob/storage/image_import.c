@@ -22,7 +22,6 @@
 #include "vmjob/storage/image_tree.h"
 #include "vmjob/storage/layout.h"
 #include "vmjob/storage/qemu_img.h"
-#include "vmjob/storage/usage.h"
 
 struct import {
 	const struct vmj_image_import *spec;
@@ -57,14 +56,14 @@ static int admit(const struct import *im, struct vmj_error *err)
 	struct stat st;
 	uint64_t bytes;
 
-	if (!im->spec->quota)
+	if (!im->spec->admit)
 		return 0;
 	if (fstat(im->source.fd, &st) < 0)
 		return vmj_fail(err, errno, "cannot look at %s: %m", im->source.name);
 	bytes = (uint64_t)st.st_blocks * 512;
 	if (bytes > im->source.virtual_bytes)
 		bytes = im->source.virtual_bytes;
-	return vmj_quota_admit(im->spec->quota, im->spec->public_ ? 0 : geteuid(), bytes, err);
+	return im->spec->admit(bytes, im->spec->arg, err);
 }
 
 static void tell(const struct import *im, const char *what, uint64_t done, uint64_t total)
