@@ -32,6 +32,12 @@ HANDLER_STUB(snapshot_create)
 HANDLER_STUB(snapshot_list)
 HANDLER_STUB(snapshot_revert)
 HANDLER_STUB(snapshot_rm)
+HANDLER_STUB(volume_create)
+HANDLER_STUB(volume_list)
+HANDLER_STUB(volume_show)
+HANDLER_STUB(volume_clone)
+HANDLER_STUB(volume_resize)
+HANDLER_STUB(volume_rm)
 
 struct vmj_entry *vmj_guests_find(struct vmj_guests *g, uint32_t job)
 {
@@ -70,6 +76,12 @@ static const struct {
 	{"snapshot-list", 0, 0, 0, 0, 0, 0},
 	{"snapshot-revert", 0, 0, 0, 0, 0, 0},
 	{"snapshot-rm", 0, 0, 0, 0, 0, 0},
+	{"volume-create", 0, 0, 0, 0, 0, 0},
+	{"volume-list", 0, 0, 0, 0, 0, 0},
+	{"volume-show", 0, 0, 0, 0, 0, 0},
+	{"volume-clone", 0, 0, 0, 0, 0, 0},
+	{"volume-resize", 0, 0, 0, 0, 0, 0},
+	{"volume-rm", 0, 0, 0, 0, 0, 0},
 };
 #define N_RIGHTS (sizeof(rights) / sizeof(rights[0]))
 

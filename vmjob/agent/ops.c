@@ -29,6 +29,12 @@ const struct vmj_op vmj_ops[] = {
 	{"snapshot-list", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_list},
 	{"snapshot-revert", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_revert},
 	{"snapshot-rm", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_snapshot_rm},
+	{"volume-create", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_create},
+	{"volume-list", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_list},
+	{"volume-show", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_show},
+	{"volume-clone", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_clone},
+	{"volume-resize", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_resize},
+	{"volume-rm", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_rm},
 	{.name = NULL},
 };
 

@@ -77,5 +77,11 @@ VMJ_OP_HANDLER(snapshot_rm);
 VMJ_OP_HANDLER(storage_show);
 VMJ_OP_HANDLER(storage_admit);
 VMJ_OP_HANDLER(volume_mend);
+VMJ_OP_HANDLER(volume_create);
+VMJ_OP_HANDLER(volume_list);
+VMJ_OP_HANDLER(volume_show);
+VMJ_OP_HANDLER(volume_clone);
+VMJ_OP_HANDLER(volume_resize);
+VMJ_OP_HANDLER(volume_rm);
 
 #endif

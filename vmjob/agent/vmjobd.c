@@ -25,11 +25,14 @@
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/server.h"
 #include "vmjob/agent/space.h"
+#include "vmjob/agent/volume_recover.h"
 #include "vmjob/agent/work.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
+#include "vmjob/base/point.h"
 #include "vmjob/host/topology.h"
 #include "vmjob/host/virt.h"
+#include "vmjob/storage/volume.h"
 #include "vmjob/wire/client.h"
 
 #define CRASH_ENV  "VMJOB_CRASH_AT" /* tests: abort right after the step of this name */
@@ -197,6 +200,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 		r = vmj_guests_load(a->guests, a->dir, err);
 	if (r == 0)
 		r = vmj_keeper_new(a, &a->keeper, err);
+	if (r == 0)
+		vmj_volumes_recover(a);
 	return r;
 }
 
@@ -265,6 +270,8 @@ static int list_steps(void)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct vmj_step *s = tables[i]; s->name; s++)
 			puts(s->name);
+	for (const char *const *p = vmj_volume_points; *p; p++)
+		puts(*p);
 	return EXIT_SUCCESS;
 }
 
@@ -323,7 +330,9 @@ static const struct argp_option argp_options[] = {
 	{"socket", 's', "PATH", 0, "Listen at PATH instead of " VMJ_RUNSTATEDIR "/vmjob/agent.sock",
 	 0},
 	{"list-steps", OPT_LIST_STEPS, NULL, 0,
-	 "Show the steps of prepare, run and release, which " CRASH_ENV " can name", 0},
+	 "Show the steps of prepare, run, release and of changes of volumes, which " CRASH_ENV
+	 " can name",
+	 0},
 	{0},
 };
 
@@ -342,6 +351,7 @@ int main(int argc, char **argv)
 		return list_steps();
 	vmj_log_init("vmjobd", LOG_INFO);
 	vmj_steps_trap(getenv(CRASH_ENV), NULL);
+	vmj_point_trap(getenv(CRASH_ENV), NULL);
 	set_limits();
 	return serve();
 }

@@ -12,6 +12,7 @@
 
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/volume_lock.h"
+#include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 #include "vmjob/storage/hosts.h"
 #include "vmjob/storage/layout.h"
@@ -45,13 +46,14 @@ void vmj_volume_task_progress(double fraction, void *task)
 	t->progress = (unsigned int)(fraction * 1000);
 }
 
-/* An operator names a user, not a group. */
+/* An operator names a user, not a group. Volumes that are there have one; their user may be gone.
+ */
 static int find_gid(struct vmj_volume_task *t, struct vmj_error *err)
 {
 	struct passwd pw, *found = NULL;
 	char buf[16384];
 
-	if (t->uid == t->caller)
+	if (t->uid == t->caller || t->kind->need != VMJ_VOLUME_NEW || !t->call)
 		return 0;
 	if (getpwuid_r(t->uid, &pw, buf, sizeof(buf), &found) != 0 || !found)
 		return vmj_fail_user(err, ENOENT, "there is no user %u on this host",
@@ -108,13 +110,27 @@ static int work_under_lease(struct vmj_volume_task *t, uint32_t epoch, struct vm
 	return rc < 0 ? rc : t->kind->work(t, err);
 }
 
+/* Before a lease is taken, which leaves a trace: names of nothing are refused without one. */
+static int look_first(const struct vmj_volume_task *t, struct vmj_error *err)
+{
+	vmj_autoclose int dir = -1;
+
+	if (t->kind->need == VMJ_VOLUME_NEW)
+		return 0;
+	dir = vmj_volume_open(t->storage->path, t->uid, t->name, err);
+	return dir < 0 ? dir : 0;
+}
+
 static int take_and_work(struct vmj_volume_task *t, struct vmj_error *err)
 {
 	struct vmj_lease_who who = vmj_volume_task_who(t);
 	struct vmj_error busy = {.code = 0};
 	uint32_t epoch;
-	int released, rc = vmj_lease_take(t->storage->path, t->uid, t->name, &who, &epoch, &busy);
+	int released, rc = look_first(t, err);
 
+	if (rc < 0)
+		return rc;
+	rc = vmj_lease_take(t->storage->path, t->uid, t->name, &who, &epoch, &busy);
 	if (rc == -EBUSY && t->kind->need == VMJ_VOLUME_CHANGE_LIVE)
 		return work_on_guests(t, &busy, err);
 	if (rc < 0) {

@@ -56,9 +56,9 @@ struct vmj_volume_task {
 	uint32_t job;                             /* "job" of the request; 0: none */
 	bool trusted;                             /* the caller is root or an operator */
 	uid_t caller, uid;                        /* who asks; whose volume */
-	gid_t gid;                                /* of uid; set before work() */
-	char name[VMJ_NAME_MAX + 1];              /* of the volume */
-	void *args; /* kind->args_size zeroed bytes, freed with the task */
+	gid_t gid;                   /* the caller's; NEW: of uid, but of our own doing */
+	char name[VMJ_NAME_MAX + 1]; /* of the volume */
+	void *args;                  /* kind->args_size zeroed bytes, freed with the task */
 
 	struct vmj_volume v;
 	uint32_t guest_job; /* CHANGE_LIVE: in this guest of this host; 0: in none */
