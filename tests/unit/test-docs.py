@@ -24,6 +24,8 @@ def verbs_and_options():
     page = read("doc/man/vmjob.1.rst")
     for verb in completed(""):
         subs = completed(verb, "") if verb in ("image", "storage", "volume", "snapshot") else [""]
+        if verb == "host":
+            subs.append("confirm-dead")
         for sub in subs:
             name = f"{verb} {sub}".strip()
             if f"**vmjob {name}**" not in page:

@@ -23,6 +23,7 @@ HANDLER_STUB(reset)
 HANDLER_STUB(list)
 HANDLER_STUB(show)
 HANDLER_STUB(host)
+HANDLER_STUB(confirm_dead)
 HANDLER_STUB(console)
 HANDLER_STUB(events)
 HANDLER_STUB(storage_show)
@@ -67,6 +68,7 @@ static const struct {
 	{"list", 0, 0, 0, 0, 0, 0},
 	{"show", 0, EPERM, 0, 0, 0, ENOENT},
 	{"host", 0, 0, 0, 0, 0, 0},
+	{"confirm-dead", EPERM, EPERM, 0, 0, 0, 0},
 	{"console", 0, EPERM, 0, 0, 0, ENOENT},
 	{"events", 0, 0, 0, 0, 0, 0},
 	{"storage-show", 0, 0, 0, 0, 0, 0},

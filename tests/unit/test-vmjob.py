@@ -313,6 +313,29 @@ def hosts_are_joined_with_agents(w):
     assert rows[0]["guests"] == 3 and rows[0]["details"]["cpus"] == 8 and rows[1]["agent"] == "no answer", rows
 
 
+def a_dead_host_is_confirmed(w):
+    w.env["VMJOB_CONF"] = w.directory + "/vmjob.conf"
+    with open(w.env["VMJOB_CONF"], "w") as f:
+        f.write(f'storage default {{ path = "{w.directory}/srv" }}\n')
+    asked = []
+
+    def confirm(c, request):
+        asked.append((request["host"], request["storage"], request["force"]))
+        return {"storage": request["storage"]}
+    w.agent.ops["confirm-dead"] = confirm
+    check(w.run("host", "confirm-dead"), 2, err="which host?")
+    check(w.run("host", "confirm-dead", "--yes", "../n2"), 1, err="host")
+    check(w.run("host", "confirm-dead", "n2"), 2, err="off for certain by --yes")
+    assert asked == [], asked
+    check(w.run("host", "confirm-dead", "--yes", "n2"), 0, out="n2 is confirmed dead in storage default: its volumes can be used")
+    check(w.run("host", "confirm-dead", "--yes", "--force", "--storage=default", "n2"), 0)
+    assert asked == [("n2", "default", False), ("n2", "default", True)], asked
+    w.agent.ops["confirm-dead"] = refuse(16, "host n2 renewed its record in storage default 2 s ago, so it lives")
+    check(w.run("host", "confirm-dead", "--yes", "n2"), 1, err="so it lives")
+    w.agent.ops["confirm-dead"] = refuse(2, 'host "n2" has never registered in storage default')
+    check(w.run("host", "confirm-dead", "--yes", "n2"), 1, err="has never registered")
+
+
 def start_is_sbatch(w):
     w.command("sbatch", "42\n")
     check(w.run("start", "tiny@2", "-c", "4", "--vm-memory=1G"), 0, out="42")
@@ -863,7 +886,7 @@ def console_follows_without_a_terminal(w):
 TESTS = [usage_is_exit_2, every_verb_has_help, list_joins_slurm_and_agents, list_shows_each_task_of_an_array,
          list_names_hosts_that_do_not_answer, list_works_without_slurm, show_tells_all,
          jobs_without_a_guest_are_explained, stop_passes_its_options, stop_waits_for_the_end, one_guest_of_several_must_be_chosen,
-         events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents,
+         events_come_in_the_order_of_time, events_follow_over_an_agent_s_restart, hosts_are_joined_with_agents, a_dead_host_is_confirmed,
          start_is_sbatch, start_waits_until_the_guest_runs, completion_comes_from_the_tables, bash_completes,
          storages_are_made_and_shown, images_come_and_go, images_go_out_and_in, an_import_asks_for_room, an_interrupted_import_leaves_nothing,
          volumes_are_asked_for, volumes_are_listed_and_shown, volumes_come_and_go_in_guests, full_clones_show_progress,

@@ -19,6 +19,7 @@ const struct vmj_op vmj_ops[] = {
 	{"list", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, false, vmj_op_list},
 	{"show", VMJ_WHO_OWNER, false, VMJ_WANTS_GUEST, false, vmj_op_show},
 	{"host", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, false, vmj_op_host},
+	{"confirm-dead", VMJ_WHO_OPERATOR, false, VMJ_WANTS_NO_JOB, true, vmj_op_confirm_dead},
 	{"console", VMJ_WHO_OWNER, false, VMJ_WANTS_GUEST, true, vmj_op_console},
 	{"events", VMJ_WHO_ANYBODY, false, VMJ_WANTS_MAYBE_JOB, true, vmj_op_events},
 	{"storage-show", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_storage_show},
@@ -54,6 +55,10 @@ int vmj_op_check(const struct vmj_op *op, const struct vmj_peer *peer, bool trus
 				     op->name);
 	if (op->who == VMJ_WHO_ROOT && peer->uid != 0)
 		return vmj_fail_user(err, EPERM, "only root may ask for \"%s\"", op->name);
+	if (op->who == VMJ_WHO_OPERATOR && !trusted)
+		return vmj_fail_user(err, EPERM,
+				     "only root and the operators of vmjob.conf may ask for \"%s\"",
+				     op->name);
 	if (op->who == VMJ_WHO_OWNER && !trusted && owner && *owner != peer->uid)
 		return vmj_fail_user(err, EPERM, "guest %u is not yours", job);
 	if (op->wants == VMJ_WANTS_GUEST && !owner)

@@ -12,8 +12,9 @@
 #include "vmjob/agent/guests.h"
 
 enum vmj_who {
-	VMJ_WHO_ANYBODY, /* the handler shows each what is theirs */
-	VMJ_WHO_OWNER,   /* of the guest; root; operators */
+	VMJ_WHO_ANYBODY,  /* the handler shows each what is theirs */
+	VMJ_WHO_OWNER,    /* of the guest; root; operators */
+	VMJ_WHO_OPERATOR, /* root; operators */
 	VMJ_WHO_ROOT,
 };
 
@@ -68,6 +69,7 @@ VMJ_OP_HANDLER(reset);
 VMJ_OP_HANDLER(list);
 VMJ_OP_HANDLER(show);
 VMJ_OP_HANDLER(host);
+VMJ_OP_HANDLER(confirm_dead);
 VMJ_OP_HANDLER(console);
 VMJ_OP_HANDLER(events);
 VMJ_OP_HANDLER(snapshot_create);

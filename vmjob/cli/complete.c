@@ -145,19 +145,23 @@ int vmj_complete(int argc, char **argv)
 {
 	const struct vmj_verb *const *table = vmj_verbs;
 	const struct vmj_verb *verb = NULL;
+	bool own = false; /* the verb takes words of its own, beside those of `table` if any */
 	int i = 0;
 
 	for (; table && i + 1 < argc; i++) {
-		verb = vmj_verb_find(table, argv[i]);
-		if (!verb)
+		const struct vmj_verb *next = vmj_verb_find(table, argv[i]);
+
+		if (!next && !own)
 			return VMJ_EXIT_FAILED;
-		table = verb->sub;
+		verb = next ? next : verb;
+		own = verb->run;
+		table = next ? verb->sub : NULL;
 	}
-	if (table) {
+	if (table && !(own && argv[argc - 1][0] == '-'))
 		for (; *table; table++)
 			puts((*table)->name);
+	if (!own)
 		return VMJ_EXIT_DONE;
-	}
 	if (is_file_argument(argc, argv))
 		puts("<file>");
 	else if (argc > 0 && argv[argc - 1][0] == '-')

@@ -7,6 +7,7 @@
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/cli/agents.h"
+#include "vmjob/cli/host.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/verb.h"
 #include "vmjob/cli/view.h"
@@ -49,7 +50,8 @@ static const struct argp argp = {
 	.args_doc = "[HOSTS]",
 	.doc = "Lists hosts: their state in Slurm, and what their agents say.\v"
 	       "HOSTS is a list as Slurm writes it, such as n1,n2 or n[1-8]. A host without an agent "
-	       "runs no guests: AGENT says why it does not answer; the exit code is 1 then.",
+	       "runs no guests: AGENT says why it does not answer; the exit code is 1 then. "
+	       "`vmjob host confirm-dead --help` is about hosts that are lost.",
 };
 
 static const struct vmj_column columns[] = {
@@ -190,10 +192,13 @@ static int run(const struct vmj_verb *verb, int argc, char **argv)
 	return failed ? VMJ_EXIT_FAILED : VMJ_EXIT_DONE;
 }
 
+static const struct vmj_verb *const subs[] = {&vmj_verb_confirm_dead, NULL};
+
 const struct vmj_verb vmj_verb_host = {
 	.name = "host",
 	.summary = "list hosts and their agents",
 	.argp = &argp,
+	.sub = subs,
 	.words = VMJ_WORD_HOST,
 	.run = run,
 };

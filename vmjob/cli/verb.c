@@ -58,7 +58,7 @@ int vmj_verb_dispatch(const struct vmj_verb *const *table, const char *prefix, i
 		return VMJ_EXIT_USAGE;
 	}
 	snprintf(name, sizeof(name), "%s %s", prefix, verb->name);
-	if (verb->sub)
+	if (verb->sub && (!verb->run || (argc > 2 && vmj_verb_find(verb->sub, argv[2]))))
 		return vmj_verb_dispatch(verb->sub, name, argc - 1, argv + 1);
 	argv[1] = name;
 	return verb->run(verb, argc - 1, argv + 1);

@@ -31,9 +31,10 @@ enum vmj_word {
 
 struct vmj_verb {
 	const char *name;
-	const char *summary;               /* one line for `vmjob --help` */
-	const struct argp *argp;           /* NULL for a verb with verbs of its own */
-	const struct vmj_verb *const *sub; /* ends with NULL */
+	const char *summary;     /* one line for `vmjob --help` */
+	const struct argp *argp; /* NULL for a verb with verbs of its own */
+	/* Ends with NULL. With `run` too: the verb is its own where no name of these follows. */
+	const struct vmj_verb *const *sub;
 	enum vmj_word words;
 	/* argv[0] is "vmjob VERB"; both are the verb's to change. */
 	int (*run)(const struct vmj_verb *verb, int argc, char **argv);
