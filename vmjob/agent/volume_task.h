@@ -64,9 +64,9 @@ struct vmj_volume_task {
 	uint32_t guest_job; /* CHANGE_LIVE: in this guest of this host; 0: in none */
 	struct json_object *answer;
 
-	uint64_t lane;
-	sd_event_source *timer;              /* progress is sent */
-	_Atomic unsigned int progress, sent; /* in 1/1000 */
+	sd_event_source *timer;        /* progress is sent */
+	_Atomic unsigned int progress; /* in 1/1000 */
+	unsigned int sent;
 	int rc;
 	struct vmj_error err;
 };
