@@ -26,6 +26,8 @@ HANDLER_STUB(host)
 HANDLER_STUB(confirm_dead)
 HANDLER_STUB(console)
 HANDLER_STUB(events)
+HANDLER_STUB(volume_attach)
+HANDLER_STUB(volume_detach)
 HANDLER_STUB(storage_show)
 HANDLER_STUB(storage_admit)
 HANDLER_STUB(volume_mend)
@@ -71,6 +73,8 @@ static const struct {
 	{"confirm-dead", EPERM, EPERM, 0, 0, 0, 0},
 	{"console", 0, EPERM, 0, 0, 0, ENOENT},
 	{"events", 0, 0, 0, 0, 0, 0},
+	{"volume-attach", 0, EPERM, 0, 0, 0, ENOENT},
+	{"volume-detach", 0, EPERM, 0, 0, 0, ENOENT},
 	{"storage-show", 0, 0, 0, 0, 0, 0},
 	{"storage-admit", 0, 0, 0, 0, 0, 0},
 	{"volume-mend", EPERM, EPERM, EPERM, 0, 0, 0},

@@ -126,6 +126,20 @@ static void room_is_a_fiftieth_or_a_gib(void **state)
 	assert_false(vmj_phase_room(0, 0));
 }
 
+static void jobs_that_are_over(void **state)
+{
+	assert_true(vmj_phase_job_over("JobId=7 JobName=a JobState=COMPLETED Reason=None\n"));
+	assert_true(vmj_phase_job_over("JobId=7 JobState=NODE_FAIL\nJobId=8 JobState=CANCELLED\n"));
+	assert_false(vmj_phase_job_over("JobId=7 JobState=COMPLETED\nJobId=8 JobState=PENDING\n"));
+	assert_false(vmj_phase_job_over("JobId=7 JobState=COMPLETING Reason=None\n"));
+	assert_false(vmj_phase_job_over("JobId=7 JobState=RUNNING Reason=None\n"));
+	assert_false(vmj_phase_job_over("JobId=7 JobState=COMPLETEDX\n"));
+	assert_false(vmj_phase_job_over("JobId=7 JobState=\n"));
+	assert_false(
+		vmj_phase_job_over("slurm_load_jobs error: Unable to contact slurm controller"));
+	assert_false(vmj_phase_job_over(""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +151,7 @@ int main(void)
 		cmocka_unit_test(a_refused_guest_is_not_run),
 		cmocka_unit_test(adoption),
 		cmocka_unit_test(room_is_a_fiftieth_or_a_gib),
+		cmocka_unit_test(jobs_that_are_over),
 	};
 
 	return cmocka_run_group_tests_name("phase", tests, NULL, NULL);

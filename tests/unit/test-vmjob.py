@@ -27,7 +27,9 @@ GUEST = {"job": 42, "restart": 1, "uid": 1000, "gid": 1000, "user": "alice", "ho
          "end": "none", "failure": "", "image_path": "/srv/images/tiny/disk.qcow2", "pid": 777, "start_us": 1000000, "end_us": 0,
          "request": {"image": "tiny", "revision": 2, "memory": 512, "vcpus": 2, "script": "none", "grace": 30},
          "ports": [{"network": "lan", "device": "vmj42", "mac": "52:54:00:00:00:01", "address": "10.77.0.5/16",
-                    "forwards": [{"host": 2222, "guest": 22}]}]}
+                    "forwards": [{"host": 2222, "guest": 22}]}],
+         "disks": [{"kind": "volume", "target": "vdb", "volume": "data", "storage": "fast", "readonly": True, "chain": 3,
+                    "size_bytes": 20 << 30, "used_bytes": 3 << 20}]}
 
 
 class Agent:
@@ -209,7 +211,8 @@ def list_works_without_slurm(w):
 def show_tells_all(w):
     w.command("squeue", w.job())
     w.agent.ops["show"] = lambda c, r: {"guest": {**GUEST, "stats": {"cpu_ns": 1500000000, "rss_kib": 2048}}}
-    check(w.run("show", "42"), 0, out=["tiny@2", "0-1", "52:54:00:00:00:01", "tcp port 2222", "guest's 22", "1.5 s", "2.0M"])
+    check(w.run("show", "42"), 0, out=["tiny@2", "0-1", "52:54:00:00:00:01", "tcp port 2222", "guest's 22", "1.5 s", "2.0M",
+                                               "vdb  volume data of storage fast, 20", "3.0M used, chain of 3, read-only"])
     guest = json.loads(check(w.run("show", "--json", "42"), 0).stdout)["guests"][0]
     assert guest["phase"] == "running" and guest["restart"] == 1 and "end" not in guest, guest
     assert guest["ports"][0]["address"] == "10.77.0.5/16", guest

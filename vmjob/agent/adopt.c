@@ -103,6 +103,7 @@ static void adopt(struct vmj_entry *e, const struct vmj_virt_info *info)
 	vmj_entry_stalled(e);
 	if (info && same_boot && !e->busy)
 		vmj_snapshots_recover(e);
+	vmj_entry_settle_disks(e);
 	if (e->busy || e->rec.phase != VMJ_PHASE_STOPPING || e->deadline)
 		return;
 	e->was_paused = seen(info) == VMJ_SEEN_PAUSED;

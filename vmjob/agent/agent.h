@@ -22,6 +22,7 @@ struct vmj_pauses;
 struct vmj_ready;
 struct vmj_server;
 struct vmj_spaces;
+struct vmj_sweep;
 struct vmj_topology;
 struct vmj_virt;
 struct vmj_volume_task;
@@ -37,6 +38,7 @@ struct vmj_agent {
 	LIST_HEAD(, vmj_follower) followers; /* of the event log */
 	struct vmj_guests *guests;
 	struct vmj_pauses *pauses;
+	struct vmj_sweep *sweep;
 	struct vmj_server *server;
 	LIST_HEAD(, vmj_volume_task) volume_tasks; /* under way */
 	struct vmj_spaces *spaces;

@@ -46,6 +46,7 @@ static void entry_free(struct vmj_entry *e)
 {
 	vmj_conn_detach(&e->claim);
 	vmj_console_free(e->console);
+	vmj_detaching_free(e->detaching);
 	vmj_turn_drop_all(e);
 	sd_event_source_disable_unref(e->deadline);
 	sd_event_source_disable_unref(e->press);
@@ -242,23 +243,7 @@ void vmj_entry_ended(struct vmj_entry *e, enum vmj_end end)
 	log_event(e, "ended", vmj_end_text(end));
 	vmj_entry_tell_ended(e);
 	vmj_console_end(e->console);
-}
-
-/* An event names a domain by its job only, and may be of the job's last run. Then the present
- * one's QEMU lives: its command line names the domain. A zombie's command line is empty. */
-static bool process_lives(const struct vmj_guest *g)
-{
-	vmj_autofree char *text = NULL;
-	char path[64], name[VMJ_DOMAIN_NAME_MAX], guest[64];
-	size_t len;
-
-	if (g->pid <= 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", g->pid);
-	if (vmj_file_read(AT_FDCWD, path, 1 << 20, &text, &len, NULL) < 0 || !len)
-		return false;
-	snprintf(guest, sizeof(guest), "guest=%s,", vmj_domain_name(g->job, name));
-	return memmem(text, len, guest, strlen(guest)) != NULL;
+	vmj_detaching_free(e->detaching);
 }
 
 /* One reset of the machine makes several events, since firmware resets it again in other ways. */
@@ -326,7 +311,8 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		return;
 	switch (event) {
 	case VMJ_VIRT_ENDED:
-		if (process_lives(&e->rec))
+		/* It names a domain by its job only, and may be of the job's last run. */
+		if (vmj_virt_process_lives(e->rec.pid, e->rec.job))
 			ask_whether_ended(e, end);
 		else
 			vmj_entry_ended(e, end);
@@ -346,6 +332,8 @@ void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event ev
 		vmj_entry_tell(e, "watchdog", NULL);
 		break;
 	case VMJ_VIRT_DISK_REMOVED:
+		vmj_entry_settle_disks(e);
+		break;
 	case VMJ_VIRT_STARTED:
 	case VMJ_VIRT_AGENT_UP:
 	case VMJ_VIRT_AGENT_DOWN:

@@ -23,6 +23,7 @@
 
 struct json_object;
 struct vmj_console;
+struct vmj_detaching;
 typedef struct sd_event_source sd_event_source;
 
 /* A turn of a guest to be prepared or released: one at a time, in the order in which they came. */
@@ -50,11 +51,13 @@ struct vmj_entry {
 	bool was_paused;  /* STOPPING, and PAUSED before (or, after our restart, perhaps) */
 	struct vmj_guest rec;
 	STAILQ_HEAD(, vmj_turn) turns;
-	unsigned int runs;           /* joining and pinning under way, or waiting for libvirt */
-	struct vmj_attachment claim; /* the step's connection, while claim.conn is set */
-	sd_event_source *deadline;   /* STOPPING: when it is destroyed */
-	sd_event_source *press;      /* STOPPING: when its power button is pressed again */
-	struct vmj_console *console; /* while anybody watches */
+	unsigned int runs;               /* joining and pinning under way, or waiting for libvirt */
+	struct vmj_attachment claim;     /* the step's connection, while claim.conn is set */
+	sd_event_source *deadline;       /* STOPPING: when it is destroyed */
+	sd_event_source *press;          /* STOPPING: when its power button is pressed again */
+	bool plugging;                   /* a volume comes or goes: op_attach.c */
+	struct vmj_detaching *detaching; /* the guest has not let go of one yet */
+	struct vmj_console *console;     /* while anybody watches */
 	struct vmj_stall stall;
 	int64_t rebooted_us; /* the last event of a reset; 0: none */
 	int64_t stats_us;    /* when stats were read; 0: never */
@@ -90,6 +93,11 @@ bool vmj_entry_become(struct vmj_entry *e, enum vmj_phase phase);
 void vmj_entry_ended(struct vmj_entry *e, enum vmj_end end);
 void vmj_guests_event(struct vmj_guests *g, uint32_t job, enum vmj_virt_event event,
 		      enum vmj_end end);
+
+/* A detach that waits is answered: the guest is gone. NULL allowed. */
+void vmj_detaching_free(struct vmj_detaching *d);
+/* Gives back the volumes that the guest's domain does not have any more. */
+void vmj_entry_settle_disks(struct vmj_entry *e);
 
 /* To the step that runs the guest, if it is there: {"event": name, ...}. `more` is taken over. */
 void vmj_entry_tell(struct vmj_entry *e, const char *event, struct json_object *more);

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "vmj-autoconf.h"
+#include "vmjob/agent/disk_report.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/space.h"
@@ -43,6 +44,8 @@ struct report {
 	struct json_object *(*make)(struct report *r);
 	sd_event_source *timer;
 	struct json_object *storages; /* host */
+	unsigned int n_disks;         /* show */
+	struct vmj_disk_figures disks[VMJ_GUEST_DISKS_MAX];
 };
 
 /* --- waiting --------------------------------------------------------------------------------- */
@@ -171,6 +174,62 @@ static struct json_object *stats_json(const struct vmj_entry *e)
 	return o;
 }
 
+/* --- disks of a guest ------------------------------------------------------------------------ */
+
+struct disks_task {
+	struct report *report;
+	unsigned int n;
+	struct vmj_guest_disk disks[VMJ_GUEST_DISKS_MAX];
+	struct vmj_disk_figures figures[VMJ_GUEST_DISKS_MAX];
+};
+
+static void disks_work(void *arg)
+{
+	struct disks_task *t = arg;
+
+	for (unsigned int i = 0; i < t->n; i++)
+		vmj_disk_figures(&t->disks[i], &t->figures[i]);
+}
+
+static void disks_done(void *arg)
+{
+	struct disks_task *t = arg;
+
+	t->report->n_disks = t->n;
+	memcpy(t->report->disks, t->figures, sizeof(t->figures));
+	report_unref(t->report);
+	free(t);
+}
+
+static void ask_disks(struct report *r, struct vmj_entry *e)
+{
+	uint64_t lane = vmj_lane(e->rec.job, VMJ_LANE_ASIDE);
+	struct disks_task *t;
+
+	if (!e->rec.n_disks || vmj_pool_load(r->agent->pool, lane) >= WAITING_MAX)
+		return;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return;
+	t->report = r;
+	t->n = e->rec.n_disks;
+	memcpy(t->disks, e->rec.disks, sizeof(t->disks));
+	r->refs++;
+	if (vmj_pool_submit(r->agent->pool, lane, disks_work, disks_done, t) == 0)
+		return;
+	r->refs--;
+	free(t);
+}
+
+static void add_disks(const struct report *r, const struct vmj_guest *g, struct json_object *guest)
+{
+	struct json_object *disks = json_object_object_get(guest, "disks");
+
+	for (unsigned int i = 0; i < g->n_disks; i++)
+		vmj_disk_figures_add(json_object_array_get_idx(disks, i), &g->disks[i],
+				     i < r->n_disks ? &r->disks[i] : NULL);
+}
+
 /* --- list and show --------------------------------------------------------------------------- */
 
 static struct json_object *guest_json(const struct vmj_entry *e)
@@ -246,9 +305,11 @@ static struct json_object *make_show(struct report *r)
 {
 	struct vmj_entry *e = vmj_guests_find(r->agent->guests, r->job);
 	struct json_object *o = json_object_new_object();
+	struct json_object *guest = e ? guest_json(e) : NULL;
 
-	if (e) {
-		json_object_object_add(o, "guest", guest_json(e));
+	if (guest) {
+		add_disks(r, &e->rec, guest);
+		json_object_object_add(o, "guest", guest);
 		json_object_object_add(o, "stats", e->stats_us ? stats_json(e) : NULL);
 	}
 	return o;
@@ -261,6 +322,7 @@ VMJ_OP_HANDLER(show)
 	if (!r)
 		return;
 	ask_stats(r, e);
+	ask_disks(r, e);
 	report_unref(r);
 }
 

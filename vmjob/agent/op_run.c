@@ -150,6 +150,7 @@ VMJ_OP_HANDLER(run)
 				    .topology = a->topology,
 				    .virt = a->virt,
 				    .dir = a->dir,
+				    .agent_id = a->id,
 				    .guest = e->rec};
 	if (vmj_ready(a->ready) || e->rec.phase == VMJ_PHASE_PREPARED)
 		n->call = call;

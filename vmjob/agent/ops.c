@@ -36,6 +36,8 @@ const struct vmj_op vmj_ops[] = {
 	{"volume-clone", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_clone},
 	{"volume-resize", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_resize},
 	{"volume-rm", VMJ_WHO_ANYBODY, false, VMJ_WANTS_NO_JOB, true, vmj_op_volume_rm},
+	{"volume-attach", VMJ_WHO_OWNER, false, VMJ_WANTS_GUEST, true, vmj_op_volume_attach},
+	{"volume-detach", VMJ_WHO_OWNER, false, VMJ_WANTS_GUEST, true, vmj_op_volume_detach},
 	{.name = NULL},
 };
 

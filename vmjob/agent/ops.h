@@ -76,6 +76,8 @@ VMJ_OP_HANDLER(snapshot_create);
 VMJ_OP_HANDLER(snapshot_list);
 VMJ_OP_HANDLER(snapshot_revert);
 VMJ_OP_HANDLER(snapshot_rm);
+VMJ_OP_HANDLER(volume_attach);
+VMJ_OP_HANDLER(volume_detach);
 VMJ_OP_HANDLER(storage_show);
 VMJ_OP_HANDLER(storage_admit);
 VMJ_OP_HANDLER(volume_mend);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #define P(x) (1u << VMJ_PHASE_##x)
 
@@ -36,6 +37,7 @@ static const struct {
 	[VMJ_ACTION_SUSPEND] = {P(RUNNING) | P(PAUSED), "be suspended"},
 	[VMJ_ACTION_RESUME] = {P(RUNNING) | P(PAUSED), "be resumed"},
 	[VMJ_ACTION_RESET] = {P(RUNNING) | P(PAUSED) | P(STOPPING), "be reset"},
+	[VMJ_ACTION_PLUG] = {P(RUNNING) | P(PAUSED), "be given volumes, or asked for them"},
 	[VMJ_ACTION_CONSOLE] = {P(PREPARED) | P(RUNNING) | P(PAUSED) | P(STOPPING) | P(ENDED),
 				"show its console"},
 	[VMJ_ACTION_RELEASE] = {ALL_PHASES, "be released"},
@@ -83,4 +85,31 @@ bool vmj_phase_room(uint64_t free_bytes, uint64_t size_bytes)
 	uint64_t enough = size_bytes / 50 < ROOM_BYTES ? size_bytes / 50 : ROOM_BYTES;
 
 	return free_bytes >= enough && free_bytes > 0;
+}
+
+/* slurm's job_state_string(): a job that is requeued is PENDING again. */
+static bool is_final(const char *state, size_t len)
+{
+	static const char *const final[] = {"COMPLETED",     "CANCELLED", "FAILED",
+					    "TIMEOUT",       "NODE_FAIL", "PREEMPTED",
+					    "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE"};
+
+	for (size_t i = 0; i < sizeof(final) / sizeof(final[0]); i++)
+		if (strlen(final[i]) == len && strncmp(final[i], state, len) == 0)
+			return true;
+	return false;
+}
+
+bool vmj_phase_job_over(const char *text)
+{
+	static const char key[] = "JobState=";
+	const char *p = strstr(text, key);
+	bool any = p != NULL;
+
+	for (; p; p = strstr(p, key)) {
+		p += strlen(key);
+		if (!is_final(p, strcspn(p, " \n")))
+			return false;
+	}
+	return any;
 }

@@ -17,6 +17,7 @@ enum vmj_action {
 	VMJ_ACTION_SUSPEND,
 	VMJ_ACTION_RESUME,
 	VMJ_ACTION_RESET,
+	VMJ_ACTION_PLUG,
 	VMJ_ACTION_CONSOLE,
 	VMJ_ACTION_RELEASE,
 	VMJ_ACTION_COUNT_,
@@ -46,6 +47,10 @@ enum vmj_adoption {
 	VMJ_ADOPT_COUNT_,
 };
 enum vmj_adoption vmj_phase_adopt(enum vmj_phase phase, bool same_boot, enum vmj_domain_seen seen);
+
+/* Has the job ended for good, by what `scontrol -o show job N` prints? One of an array that has
+ * not, or nothing that is understood: no. */
+bool vmj_phase_job_over(const char *text);
 
 /* Is there room again in a file system that was full? A fiftieth of it, or 1 GiB: enough that a
  * guest that goes on is not stopped again at once. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "vmjob/agent/disks.h"
+#include "vmjob/agent/volumes.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
 
@@ -54,35 +55,34 @@ static int remove_filter(void *ctx, struct vmj_error *err)
 	return w->adapters->ports_unfilter(&w->guest, err);
 }
 
-/* Whatever is made of a guest has a directory from before it was made until after it is gone. */
+/* Whatever is made of a guest has a directory from before it was made until after it is gone. What
+ * the last run of the job had attached goes back. */
 static int clear_step(void *ctx, struct vmj_error *err)
 {
 	struct vmj_work *w = ctx;
 	int r = w->fresh ? 0 : destroy_domain(w, err);
 
-	return r < 0 || w->fresh ? r : remove_filter(w, err);
-}
-
-static int image_step(void *ctx, struct vmj_error *err)
-{
-	struct vmj_work *w = ctx;
-	const struct vmj_request *q = &w->guest.request;
-	const char *storage;
-	int r;
-
-	if (!w->config->n_storages)
-		return vmj_fail(err, ENOENT,
-				"vmjob.conf names no storage: add one, as in storage default { "
-				"path = \"/srv/vmjob\" }");
-	storage = w->config->storages[0].path;
-	r = w->adapters->storage_check(storage, err);
+	if (r == 0 && !w->fresh)
+		r = remove_filter(w, err);
 	if (r == 0)
-		r = w->adapters->image_find(storage, NULL, q->image, q->revision, w->guest.uid,
-					    w->guest.gid, &w->image, err);
+		r = vmj_guest_volumes_return(w, err);
 	if (r < 0)
 		return r;
-	snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s", w->image.path);
-	return vmj_disks_plan(w, err);
+	w->guest.pid = 0;
+	w->guest.n_disks = 0;
+	return 0;
+}
+
+/* An overlay's image, for people. */
+static int plan_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+	int r = vmj_disks_plan(w, err);
+
+	if (r == 0 && w->guest.disks[0].kind == VMJ_GUEST_DISK_OVERLAY)
+		snprintf(w->guest.image_path, sizeof(w->guest.image_path), "%s",
+			 w->guest.disks[0].base);
+	return r;
 }
 
 static int ports_step(void *ctx, struct vmj_error *err)
@@ -100,6 +100,21 @@ static int ports_step(void *ctx, struct vmj_error *err)
 			r = w->adapters->virt_ensure_nat(w->virt, n, err);
 	}
 	return r < 0 ? r : write_record(w, VMJ_PHASE_PREPARING, err);
+}
+
+/* The record names them by now: ports_step has written it. */
+static int volumes_step(void *ctx, struct vmj_error *err)
+{
+	return vmj_disks_take(ctx, err);
+}
+
+/* As long as there may be a domain, it may write. Also those of the job's last run, where clearing
+ * failed: the record must not go without them. */
+static int return_volumes(void *ctx, struct vmj_error *err)
+{
+	int r = destroy_domain(ctx, err);
+
+	return r < 0 ? r : vmj_guest_volumes_return(ctx, err);
 }
 
 static int disks_step(void *ctx, struct vmj_error *err)
@@ -189,9 +204,10 @@ static int prepared_step(void *ctx, struct vmj_error *err)
 /* Disks and seed need no undo of their own: they are in the directory that record_undo removes. */
 const struct vmj_step vmj_prepare_steps[] = {
 	{"prepare.record", record_step, record_undo},
-	{"prepare.clear", clear_step, NULL},
-	{"prepare.image", image_step, NULL},
+	{"prepare.clear", clear_step, return_volumes},
+	{"prepare.plan", plan_step, NULL},
 	{"prepare.ports", ports_step, NULL},
+	{"prepare.volumes", volumes_step, return_volumes},
 	{"prepare.disks", disks_step, NULL},
 	{"prepare.seed", seed_step, NULL},
 	{"prepare.filter", filter_step, remove_filter},
@@ -200,10 +216,11 @@ const struct vmj_step vmj_prepare_steps[] = {
 	{.name = NULL},
 };
 
-static void forget_making(struct vmj_guest *g)
+/* But for the last run's process and volumes, which are not given back yet. */
+static void forget_run(struct vmj_guest *g)
 {
-	g->pid = 0;
-	g->n_ports = g->n_disks = 0;
+	g->n_ports = 0;
+	g->pause = VMJ_PAUSE_NONE;
 	g->end = VMJ_END_NONE;
 	g->start_us = g->end_us = 0;
 	g->failure[0] = '\0';
@@ -217,8 +234,11 @@ static void record_failure(struct vmj_work *w, const struct vmj_error *why)
 
 	if (why->fault == VMJ_FAULT_HOST && !w->leftovers)
 		return;
-	if (!w->leftovers)
-		forget_making(&w->guest);
+	if (!w->leftovers) {
+		forget_run(&w->guest);
+		w->guest.pid = 0;
+		w->guest.n_disks = 0;
+	}
 	snprintf(w->guest.failure, sizeof(w->guest.failure), "%s", why->text);
 	if (write_record(w, w->leftovers ? VMJ_PHASE_RELEASING : VMJ_PHASE_REFUSED, &err) < 0)
 		vmj_log_warning("guest %u: %s", w->guest.job, err.text);
@@ -229,7 +249,7 @@ int vmj_work_prepare(struct vmj_work *w, struct vmj_error *err)
 	struct vmj_error why = {0};
 	int r;
 
-	forget_making(&w->guest);
+	forget_run(&w->guest);
 	r = vmj_steps_run(vmj_prepare_steps, w, &w->leftovers, &why);
 	if (r == 0 || r == -ECANCELED)
 		return r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "vmjob/agent/work.h"
+#include "vmjob/agent/volumes.h"
 
 static int mark_step(void *ctx, struct vmj_error *err)
 {
@@ -30,13 +30,17 @@ static int files_step(void *ctx, struct vmj_error *err)
 	return vmj_record_remove(w->dir, w->guest.job, err);
 }
 
+/* The domain is gone. */
+static int volumes_step(void *ctx, struct vmj_error *err)
+{
+	return vmj_guest_volumes_return(ctx, err);
+}
+
 /* A release only goes forward: what failed is tried again by the epilog, or at the next start. */
 const struct vmj_step vmj_release_steps[] = {
-	{"release.mark", mark_step, NULL},
-	{"release.destroy", destroy_step, NULL},
-	{"release.filter", filter_step, NULL},
-	{"release.files", files_step, NULL},
-	{.name = NULL},
+	{"release.mark", mark_step, NULL},     {"release.destroy", destroy_step, NULL},
+	{"release.filter", filter_step, NULL}, {"release.volumes", volumes_step, NULL},
+	{"release.files", files_step, NULL},   {.name = NULL},
 };
 
 int vmj_work_release(struct vmj_work *w, struct vmj_error *err)

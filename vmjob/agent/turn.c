@@ -12,6 +12,7 @@
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
+#include "vmjob/agent/sweep.h"
 #include "vmjob/agent/work.h"
 #include "vmjob/base/cleanup.h"
 #include "vmjob/base/log.h"
@@ -103,11 +104,23 @@ static void prepared(struct vmj_turn *t)
 	if (t->r == 0) {
 		vmj_eventlog_add(e->agent->events, g->job, g->uid, "prepared", "prepared for %s",
 				 g->user);
+		if (t->work.note[0])
+			vmj_eventlog_add(e->agent->events, g->job, g->uid, "note", "%s",
+					 t->work.note);
 		return;
 	}
 	e->known = t->err.fault == VMJ_FAULT_USER || t->work.leftovers;
 	vmj_eventlog_add(e->agent->events, g->job, g->uid, e->known ? "refused" : "failed",
 			 "could not be prepared: %s", t->err.text);
+}
+
+/* Of a protected guest: they stay until the job has ended. */
+static bool had_job_volumes(const struct vmj_guest *g)
+{
+	for (unsigned int i = 0; i < g->n_disks; i++)
+		if (strncmp(g->disks[i].volume, "job-", 4) == 0)
+			return true;
+	return false;
 }
 
 static void released(struct vmj_turn *t)
@@ -127,6 +140,11 @@ static void released(struct vmj_turn *t)
 		e->rec.end = VMJ_END_RELEASED;
 		vmj_entry_tell_ended(e);
 	}
+	if (had_job_volumes(&t->work.guest))
+		vmj_sweep_volumes_soon(e->agent);
+	if (!e->known && !t->call) /* found without a record: perhaps leases tell of it too */
+		vmj_sweep_leases(e->agent);
+	e->rec.n_disks = 0;
 	e->known = false;
 	vmj_conn_detach(&e->claim);
 	vmj_console_close(e->console);
@@ -204,6 +222,14 @@ static bool prepared_already(const struct vmj_entry *e, const struct vmj_guest *
 	       e->rec.phase != VMJ_PHASE_RELEASING;
 }
 
+/* What of the job's last run here is still to be given back. */
+static void keep_last_run(const struct vmj_entry *e, struct vmj_guest *g)
+{
+	g->pid = e->known ? e->rec.pid : 0;
+	g->n_disks = e->known ? e->rec.n_disks : 0;
+	memcpy(g->disks, e->rec.disks, sizeof(g->disks));
+}
+
 static void begin_prepare(struct vmj_turn *t)
 {
 	struct vmj_entry *e = t->entry;
@@ -215,8 +241,10 @@ static void begin_prepare(struct vmj_turn *t)
 		return;
 	}
 	vmj_conn_detach(&e->claim);
+	vmj_detaching_free(e->detaching);
 	e->deadline = sd_event_source_disable_unref(e->deadline);
 	e->press = sd_event_source_disable_unref(e->press);
+	keep_last_run(e, &t->work.guest);
 	e->known = true;
 	e->rec = t->work.guest;
 	e->rec.phase = VMJ_PHASE_PREPARING;
@@ -246,6 +274,7 @@ static void begin_release(struct vmj_turn *t)
 	t->was_alive = e->known && vmj_phase_alive(e->rec.phase) &&
 		       strcmp(e->rec.boot_id, e->agent->boot_id) == 0;
 	t->work.guest = e->rec;
+	vmj_detaching_free(e->detaching);
 	e->deadline = sd_event_source_disable_unref(e->deadline);
 	e->press = sd_event_source_disable_unref(e->press);
 	if (t->was_alive)
@@ -270,6 +299,7 @@ static void start_next(struct vmj_entry *e)
 	t->work.topology = a->topology;
 	t->work.virt = a->virt;
 	t->work.dir = a->dir;
+	t->work.agent_id = a->id;
 	if (t->prepare)
 		begin_prepare(t);
 	else

@@ -22,8 +22,10 @@
 #include "vmjob/agent/guests.h"
 #include "vmjob/agent/keeper.h"
 #include "vmjob/agent/ops.h"
+#include "vmjob/agent/plug.h"
 #include "vmjob/agent/ready.h"
 #include "vmjob/agent/server.h"
+#include "vmjob/agent/sweep.h"
 #include "vmjob/agent/space.h"
 #include "vmjob/agent/volume_recover.h"
 #include "vmjob/agent/work.h"
@@ -191,6 +193,8 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 	if (r == 0)
 		r = vmj_pauses_new(a, &a->pauses, err);
 	if (r == 0)
+		r = vmj_sweep_new(a, &a->sweep, err);
+	if (r == 0)
 		r = vmj_spaces_new(a, VMJ_SPACES_PERIOD_US, &a->spaces, err);
 	if (r < 0)
 		return r;
@@ -202,6 +206,10 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 		r = vmj_keeper_new(a, &a->keeper, err);
 	if (r == 0)
 		vmj_volumes_recover(a);
+	if (r == 0) {
+		vmj_sweep_leases(a);
+		vmj_sweep_volumes_soon(a);
+	}
 	return r;
 }
 
@@ -213,6 +221,7 @@ static void agent_stop(struct vmj_agent *a)
 	vmj_keeper_free(a->keeper);
 	vmj_spaces_free(a->spaces);
 	vmj_pauses_free(a->pauses);
+	vmj_sweep_free(a->sweep);
 	vmj_guests_free(a->guests);
 	vmj_eventlog_free(a->events);
 	vmj_virt_free(a->virt);
@@ -265,7 +274,8 @@ static int on_settled(sd_event_source *s, uint64_t usec, void *arg)
 static int list_steps(void)
 {
 	const struct vmj_step *const tables[] = {vmj_prepare_steps, vmj_run_steps,
-						 vmj_release_steps};
+						 vmj_release_steps, vmj_attach_steps,
+						 vmj_detach_steps};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct vmj_step *s = tables[i]; s->name; s++)

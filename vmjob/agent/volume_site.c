@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vmjob/agent/volumes.h"
 #include "vmjob/base/log.h"
 #include "vmjob/host/virt_disk.h"
 #include "vmjob/host/virt_snapshot.h"
@@ -144,25 +145,6 @@ void vmj_volume_site_done(struct vmj_volume_site *s)
 }
 
 /* --- records ---------------------------------------------------------------------------------- */
-
-int vmj_guest_disk_set_chain(struct vmj_guest_disk *d, const char *domain,
-			     const struct vmj_volume *v, struct vmj_error *err)
-{
-	char path[VMJ_VOLUME_PATH_MAX];
-	const char *files[VMJ_CHAIN_MAX];
-	unsigned int n;
-	int rc = vmj_volume_chain(v, NULL, files, &n, err);
-
-	if (rc < 0)
-		return rc;
-	vmj_volume_path(domain, v, files[0], path);
-	if ((size_t)snprintf(d->path, sizeof(d->path), "%s", path) >= sizeof(d->path))
-		return vmj_fail(err, ENAMETOOLONG, "the path of a volume is too long: %s", path);
-	d->n_layers = n - 1;
-	for (unsigned int i = 1; i < n; i++)
-		snprintf(d->layers[i - 1], sizeof(d->layers[0]), "%s", files[i]);
-	return 0;
-}
 
 void vmj_guests_follow_volume(struct vmj_guests *g, uint32_t job,
 			      const struct vmj_storage_config *storage, const struct vmj_volume *v)

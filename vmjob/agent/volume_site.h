@@ -33,10 +33,6 @@ void vmj_volume_site_done(struct vmj_volume_site *s);
 	}
 #define vmj_auto_volume_site VMJ_CLEANUP(vmj_volume_site_done)
 
-/* The disk's chain as v has it. ENAMETOOLONG: the host's fault. */
-int vmj_guest_disk_set_chain(struct vmj_guest_disk *d, const char *domain,
-			     const struct vmj_volume *v, struct vmj_error *err);
-
 /* On the loop: the record of the guest on this host follows, if it has the volume. */
 void vmj_guests_follow_volume(struct vmj_guests *g, uint32_t job,
 			      const struct vmj_storage_config *storage, const struct vmj_volume *v);

@@ -10,11 +10,16 @@
 #include "vmjob/agent/record.h"
 #include "vmjob/agent/steps.h"
 
+struct vmj_disk_name {
+	char storage[VMJ_NAME_MAX + 1], volume[VMJ_NAME_MAX + 1];
+};
+
 struct vmj_work {
 	const struct vmj_adapters *adapters;
 	const struct vmj_config *config;
 	struct vmj_topology *topology;
 	struct vmj_virt *virt;
+	const char *agent_id;       /* of this start of the agent, for leases */
 	const char *dir;            /* the guests' directory: vmj_record_init() */
 	struct vmj_guest guest;     /* in and out: as the record says */
 	unsigned int node_index;    /* prepare: this host among the job's */
@@ -24,13 +29,19 @@ struct vmj_work {
 	bool gone;                  /* out of run: there was no domain any more */
 	struct vmj_image image;     /* within prepare */
 	bool fresh;                 /* within prepare: nothing was left of an earlier one */
+	uint64_t reached;           /* storages of vmjob.conf that answered, by their places */
+	unsigned int asked;         /* detach: which disk */
+	unsigned int n_returned;    /* out of attach, detach, settle: volumes given back */
+	struct vmj_disk_name returned[VMJ_GUEST_DISKS_MAX];
+	char note[VMJ_ERROR_TEXT_MAX]; /* out of prepare: what the user should hear; "": nothing */
 };
 
 /*
- * Make the guest of `guest` (job, restart, user, request…) up to a paused domain, whatever was left
- * of it before. On success its phase is PREPARED. A failure by the user's fault leaves a record in
- * phase REFUSED, with the sentence in `failure`, and nothing else; one by the host's fault leaves
- * nothing, or, where even the undoing failed, the record in phase RELEASING.
+ * Make the guest of `guest` (job, restart, user, request…; and the disks and the process of the
+ * job's last run on this host) up to a paused domain, whatever was left of it before. On success
+ * its phase is PREPARED. A failure by the user's fault leaves a record in phase REFUSED, with the
+ * sentence in `failure`, and nothing else; one by the host's fault leaves nothing, or, where even
+ * the undoing failed, the record in phase RELEASING.
  */
 int vmj_work_prepare(struct vmj_work *w, struct vmj_error *err);
 
@@ -38,8 +49,8 @@ int vmj_work_prepare(struct vmj_work *w, struct vmj_error *err);
  * the phase is RUNNING (or PAUSED still); if the domain is gone, `gone` is set and nothing done. */
 int vmj_work_run(struct vmj_work *w, struct vmj_error *err);
 
-/* End what runs and remove all there is of the guest, its record last. Needs only guest.job; ports
- * if they are known. */
+/* End what runs, give its volumes back and remove all there is of the guest, its record last. Needs
+ * only guest.job; ports and disks if they are known. */
 int vmj_work_release(struct vmj_work *w, struct vmj_error *err);
 
 /* All steps in their order, for `vmjobd --list-steps`; the table ends with NULL. */

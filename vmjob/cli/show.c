@@ -93,13 +93,38 @@ static void print_port(struct json_object *port)
 	}
 }
 
+/* "vdb  volume data of storage default, 20G, 1.2G used, chain of 3, read-only" */
+static void print_disk(struct json_object *disk)
+{
+	const char *volume = vmj_json_text(disk, "volume", ""), *end = "";
+	int64_t chain = vmj_json_int(disk, "chain", 0);
+	char buf[VMJ_CELL_MAX];
+
+	printf("%-12s %s  %s", "Disk", vmj_json_text(disk, "target", "?"),
+	       vmj_json_text(disk, "kind", "?"));
+	if (*volume)
+		printf(" %s of storage %s", volume, vmj_json_text(disk, "storage", "?"));
+	if (vmj_json_int(disk, "size_bytes", 0))
+		printf(", %s", vmj_bytes_format(vmj_json_int(disk, "size_bytes", 0), buf));
+	if (vmj_json_field(disk, "used_bytes"))
+		printf(", %s used", vmj_bytes_format(vmj_json_int(disk, "used_bytes", 0), buf));
+	if (chain > 1)
+		printf(", chain of %" PRId64, chain);
+	if (json_object_get_boolean(vmj_json_field(disk, "readonly")))
+		end = ", read-only";
+	printf("%s\n", end);
+}
+
 static void print_guest(struct json_object *row)
 {
 	struct json_object *ports = vmj_json_field(row, "ports");
+	struct json_object *disks = vmj_json_field(row, "disks");
 
 	vmj_lines_print(lines, row, stdout);
 	for (size_t i = 0; ports && i < json_object_array_length(ports); i++)
 		print_port(json_object_array_get_idx(ports, i));
+	for (size_t i = 0; disks && i < json_object_array_length(disks); i++)
+		print_disk(json_object_array_get_idx(disks, i));
 	vmj_lines_print(figures, vmj_json_field(row, "stats"), stdout);
 }
 

@@ -126,6 +126,7 @@ struct json_object *vmj_view_guest(const char *host, struct json_object *guest)
 	struct json_object *stats = vmj_json_field(guest, "stats");
 	struct json_object *request = vmj_json_field(guest, "request");
 	struct json_object *ports = vmj_json_field(guest, "ports");
+	struct json_object *disks = vmj_json_field(guest, "disks");
 	struct json_object *row = new_row();
 
 	vmj_view_add_int(row, "job", vmj_json_int(guest, "job", 0));
@@ -139,6 +140,8 @@ struct json_object *vmj_view_guest(const char *host, struct json_object *guest)
 	add_addresses(row, ports);
 	if (ports)
 		add(row, "ports", json_object_get(ports));
+	if (disks)
+		add(row, "disks", json_object_get(disks));
 	add_times(row, guest);
 	if (stats)
 		add(row, "stats", json_object_get(stats));

@@ -63,6 +63,9 @@ int vmj_virt_list(struct vmj_virt *v, struct vmj_virt_info **ret, size_t *ret_n,
 int vmj_virt_info(struct vmj_virt *v, uint32_t job, struct vmj_virt_info *ret,
 		  struct vmj_error *err); /* GONE is no error */
 
+/* Without libvirt: is the process the QEMU of this job's guest, and not a zombie? */
+bool vmj_virt_process_lives(pid_t pid, uint32_t job);
+
 int vmj_virt_create_paused(
 	struct vmj_virt *v, const char *xml, pid_t *ret_pid,
 	struct vmj_error *err); /* transient domain; a CPU model that does not exist, a

@@ -34,6 +34,13 @@ static bool is_qemu_of(pid_t pid, const char *name)
 	return false;
 }
 
+bool vmj_virt_process_lives(pid_t pid, uint32_t job)
+{
+	char name[VMJ_DOMAIN_NAME_MAX];
+
+	return pid > 0 && is_qemu_of(pid, vmj_domain_name(job, name));
+}
+
 /* 0: none. */
 static pid_t pid_of(const char *name)
 {
