@@ -34,6 +34,7 @@
 #include "vmjob/base/point.h"
 #include "vmjob/host/topology.h"
 #include "vmjob/host/virt.h"
+#include "vmjob/storage/snapshot.h"
 #include "vmjob/storage/volume.h"
 #include "vmjob/wire/client.h"
 
@@ -281,6 +282,8 @@ static int list_steps(void)
 		for (const struct vmj_step *s = tables[i]; s->name; s++)
 			puts(s->name);
 	for (const char *const *p = vmj_volume_points; *p; p++)
+		puts(*p);
+	for (const char *const *p = vmj_snapshot_points; *p; p++)
 		puts(*p);
 	return EXIT_SUCCESS;
 }
