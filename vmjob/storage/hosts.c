@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmjob/storage/hosts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -399,40 +398,49 @@ static int by_name(const void *a, const void *b)
 	return strverscmp(l->host, r->host);
 }
 
+/* One more record; one that cannot be read is counted in *bad, one that is gone is not. */
+static int add_host(int hosts, const char *host, int64_t now, struct vmj_host_record **list,
+		    size_t *n, unsigned int *bad)
+{
+	struct vmj_host_record r, *more;
+	int rc = load_whole(hosts, host, now, &r, NULL);
+
+	*bad += rc < 0 && rc != -ENOENT;
+	if (rc < 0)
+		return 0;
+	more = realloc(*list, (*n + 1) * sizeof(**list));
+	if (!more)
+		return -ENOMEM;
+	*list = more;
+	more[(*n)++] = r;
+	return 0;
+}
+
 int vmj_host_list(const char *domain, struct vmj_host_record **ret, size_t *ret_n,
 		  unsigned int *ret_bad, struct vmj_error *err)
 {
 	vmj_autofree struct vmj_host_record *list = NULL;
-	vmj_autoclosedir DIR *dir = NULL;
-	char host[VMJ_NAME_MAX + 1];
-	struct dirent *e;
+	vmj_autofree char *names = NULL;
+	vmj_autoclose int hosts = -1;
 	unsigned int bad = 0;
-	size_t n = 0;
+	size_t n = 0, len = 0;
 	int64_t now;
-	int hosts = open_hosts(domain, &now, err);
+	int rc;
 
+	hosts = open_hosts(domain, &now, err);
 	if (hosts < 0)
 		return hosts;
-	dir = fdopendir(hosts);
-	if (!dir) {
-		vmj_close(hosts);
-		return vmj_fail(err, errno, "storage %s: cannot list its hosts: %m", domain);
-	}
-	while (n < HOSTS_MAX && (e = readdir(dir))) {
-		struct vmj_host_record r, *more;
+	rc = vmj_dir_names(hosts, &names, &len);
+	for (const char *name = names; rc == 0 && n < HOSTS_MAX && name < names + len;
+	     name += strlen(name) + 1) {
+		char host[VMJ_NAME_MAX + 1];
 
-		if (!host_of(e->d_name, host))
-			continue;
-		if (load_whole(hosts, host, now, &r, NULL) < 0) {
-			bad++;
-			continue;
-		}
-		more = realloc(list, (n + 1) * sizeof(*list));
-		if (!more)
-			return vmj_fail(err, ENOMEM, "storage %s: out of memory", domain);
-		list = more;
-		list[n++] = r;
+		if (host_of(name, host))
+			rc = add_host(hosts, host, now, &list, &n, &bad);
 	}
+	if (rc < 0)
+		return vmj_fail(err, -rc, "storage %s: cannot list its hosts: %s", domain,
+				vmj_strerror(rc));
 	if (n)
 		qsort(list, n, sizeof(*list), by_name);
 	*ret = vmj_steal(list);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmjob/storage/lease.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -403,25 +402,24 @@ int vmj_lease_mine(const char *domain, const struct vmj_lease_who *who, struct v
 {
 	const struct vmj_lease_record me = record_of(domain, who);
 	vmj_autofree struct vmj_lease_own *list = NULL;
-	vmj_autoclosedir DIR *dir = NULL;
-	int leases = vmj_leases_open(domain, "leases", err);
-	struct dirent *e;
-	size_t n = 0;
+	vmj_autofree char *names = NULL;
+	vmj_autoclose int leases = -1;
+	size_t n = 0, len = 0;
+	int rc;
 
+	leases = vmj_leases_open(domain, "leases", err);
 	if (leases < 0)
 		return leases;
-	dir = fdopendir(leases);
-	if (!dir) {
-		vmj_close(leases);
-		return vmj_fail(err, errno, "storage %s: cannot list its leases: %m", domain);
-	}
-	while ((errno = 0, e = readdir(dir))) {
+	rc = vmj_dir_names(leases, &names, &len);
+	if (rc < 0)
+		return vmj_fail(err, -rc, "storage %s: cannot list its leases: %s", domain,
+				vmj_strerror(rc));
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
 		struct vmj_lease_own own = {.uid = 0}, *more;
-		int rc;
 
-		if (!vmj_lease_dir_parse(e->d_name, &own.uid, own.volume))
+		if (!vmj_lease_dir_parse(name, &own.uid, own.volume))
 			continue;
-		rc = look_at(leases, e->d_name, &me, &own, err);
+		rc = look_at(leases, name, &me, &own, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
@@ -432,8 +430,6 @@ int vmj_lease_mine(const char *domain, const struct vmj_lease_who *who, struct v
 		list = more;
 		list[n++] = own;
 	}
-	if (errno)
-		return vmj_fail(err, errno, "storage %s: cannot list its leases: %m", domain);
 	*ret = vmj_steal(list);
 	*ret_n = n;
 	return 0;

@@ -18,11 +18,9 @@
 #include "vmjob/storage/hosts.h"
 #include "vmjob/storage/hosts_private.h"
 
-#define FORMAT    "vmjob-lease"
-#define VERSION   1
-#define DEPTH_MAX 3
 #define NAME_SIZE 32 /* of a file: "0000000012.json", ".new-<16 hex digits>" */
 #define NEW       ".new-"
+#define LISTS_MAX 16 /* attempts to list a directory */
 #define LEFT_MAX  16 /* files of crashed takers that may lie about */
 
 /* --- directories ----------------------------------------------------------------------------- */
@@ -111,12 +109,6 @@ static uint32_t epoch_of(const char *name)
 	return strcmp(name + 10, ".json") == 0 && v <= VMJ_LEASE_EPOCH_MAX ? (uint32_t)v : 0;
 }
 
-/* What a crash has left: hidden files. */
-static bool is_left(const char *name)
-{
-	return name[0] == '.' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 /* Keeps the highest VMJ_LEASE_EPOCHS_MAX. */
 static void keep_epoch(uint32_t epoch, uint32_t *epochs, unsigned int *n)
 {
@@ -133,33 +125,77 @@ static void keep_epoch(uint32_t epoch, uint32_t *epochs, unsigned int *n)
 		epochs[lowest] = epoch;
 }
 
-static DIR *open_listing(int fd)
+static int add_name(const char *name, char **names, size_t *len)
 {
-	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = again < 0 ? NULL : fdopendir(again);
+	size_t more = strlen(name) + 1;
+	char *longer = realloc(*names, *len + more);
 
-	if (!d && again >= 0)
+	if (!longer)
+		return -ENOMEM;
+	memcpy(longer + *len, name, more);
+	*names = longer;
+	*len += more;
+	return 0;
+}
+
+static int read_names(int dir, char **names, size_t *len)
+{
+	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	vmj_autoclosedir DIR *d = again < 0 ? NULL : fdopendir(again);
+	struct dirent *e;
+
+	if (!d) {
+		int rc = -errno;
+
 		vmj_close(again);
-	return d;
+		return rc;
+	}
+	while ((errno = 0, e = readdir(d))) {
+		int rc = 0;
+
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			rc = add_name(e->d_name, names, len);
+		if (rc < 0)
+			return rc;
+	}
+	return -errno;
+}
+
+int vmj_dir_names(int dir, char **ret, size_t *ret_len)
+{
+	int rc = -ENOENT;
+
+	for (unsigned int i = 0; i < LISTS_MAX && rc == -ENOENT; i++) {
+		vmj_autofree char *names = NULL;
+		size_t len = 0;
+
+		rc = read_names(dir, &names, &len);
+		if (rc == 0 && !names && !(names = strdup("")))
+			rc = -ENOMEM;
+		if (rc < 0)
+			continue;
+		*ret = vmj_steal(names);
+		*ret_len = len;
+	}
+	return rc;
 }
 
 static int list_epochs(int fd, uint32_t *epochs, unsigned int *ret_n, unsigned int *ret_left)
 {
-	vmj_autoclosedir DIR *d = open_listing(fd);
-	struct dirent *e;
+	vmj_autofree char *names = NULL;
 	unsigned int n = 0, left = 0;
+	size_t len = 0;
+	int rc = vmj_dir_names(fd, &names, &len);
 
-	if (!d)
-		return -errno;
-	while ((errno = 0, e = readdir(d))) {
-		uint32_t epoch = epoch_of(e->d_name);
+	if (rc < 0)
+		return rc;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
+		uint32_t epoch = epoch_of(name);
 
 		if (epoch)
 			keep_epoch(epoch, epochs, &n);
-		left += is_left(e->d_name);
+		left += name[0] == '.';
 	}
-	if (errno)
-		return -errno;
 	*ret_n = n;
 	if (ret_left)
 		*ret_left = left;
@@ -167,54 +203,6 @@ static int list_epochs(int fd, uint32_t *epochs, unsigned int *ret_n, unsigned i
 }
 
 /* --- records --------------------------------------------------------------------------------- */
-
-static const char *const what_names[] = {"work", "guest"};
-
-struct json_object *vmj_lease_to_json(const struct vmj_lease_record *r)
-{
-	struct json_object *o = json_object_new_object();
-
-	vmj_json_put_string(o, "format", FORMAT);
-	vmj_json_put_u64(o, "version", VERSION);
-	vmj_json_put_string(o, "host", r->host);
-	vmj_json_put_string(o, "boot", r->boot);
-	vmj_json_put_string(o, "agent", r->agent);
-	vmj_json_put_string(o, "what", what_names[r->guest]);
-	vmj_json_put_u64(o, "job", r->job);
-	vmj_json_put_u64(o, "generation", r->generation);
-	vmj_json_put_u64(o, "term", r->term);
-	vmj_json_put_i64(o, "since", r->since);
-	vmj_json_put_bool(o, "released", r->released);
-	return o;
-}
-
-int vmj_lease_parse(const char *what, const char *text, size_t len, struct vmj_lease_record *ret,
-		    struct vmj_error *err)
-{
-	vmj_autojson struct json_object *o = NULL;
-	struct vmj_lease_record r = {.job = 0};
-	struct vmj_error why = {.code = 0};
-	struct vmj_json in;
-	int kind = 0;
-
-	if (vmj_json_parse("the record", text, len, DEPTH_MAX, &o, &why) < 0)
-		return vmj_fail(err, EINVAL, "%s is damaged: %s", what, why.text);
-	vmj_record_open(&in, o, FORMAT, VERSION, &why);
-	vmj_record_name(&in, "host", r.host, sizeof(r.host));
-	vmj_json_string(&in, "boot", VMJ_NEEDED, r.boot, sizeof(r.boot));
-	vmj_json_string(&in, "agent", VMJ_NEEDED, r.agent, sizeof(r.agent));
-	vmj_json_enum(&in, "what", VMJ_NEEDED, what_names, 2, &kind);
-	vmj_json_u32(&in, "job", VMJ_NEEDED, 0, UINT32_MAX, &r.job);
-	vmj_json_u64(&in, "generation", VMJ_NEEDED, 0, INT64_MAX, &r.generation);
-	vmj_json_u64(&in, "term", VMJ_NEEDED, 0, INT64_MAX, &r.term);
-	vmj_json_i64(&in, "since", VMJ_NEEDED, 0, INT64_MAX, &r.since);
-	vmj_json_bool(&in, "released", VMJ_NEEDED, &r.released);
-	if (vmj_json_close(&in) < 0)
-		return vmj_fail(err, EINVAL, "%s is damaged: %s", what, why.text);
-	r.guest = kind;
-	*ret = r;
-	return 0;
-}
 
 /* A file that was replaced between looking it up and reading is stale on NFS: once more. */
 static int read_epoch(int fd, const char *what, uint32_t epoch, struct vmj_lease_record *ret,
@@ -253,23 +241,19 @@ int vmj_lease_latest(int fd, const char *what, uint32_t *ret_epoch, struct vmj_l
 
 int vmj_lease_sweep(int fd)
 {
-	vmj_autoclosedir DIR *d = open_listing(fd);
-	uint32_t epochs[VMJ_LEASE_EPOCHS_MAX], max = 0;
-	unsigned int n = 0;
-	struct dirent *e;
-	int rc = d ? list_epochs(fd, epochs, &n, NULL) : -errno;
+	vmj_autofree char *names = NULL;
+	uint32_t max = 0;
+	size_t len = 0;
+	int rc = vmj_dir_names(fd, &names, &len);
 
 	if (rc < 0)
 		return rc;
-	for (unsigned int i = 0; i < n; i++)
-		max = epochs[i] > max ? epochs[i] : max;
-	while ((errno = 0, e = readdir(d))) {
-		uint32_t epoch = epoch_of(e->d_name);
-
-		if ((epoch && epoch < max) || is_left(e->d_name))
-			unlinkat(fd, e->d_name, 0);
-	}
-	return -errno;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1)
+		max = epoch_of(name) > max ? epoch_of(name) : max;
+	for (const char *name = names; name < names + len; name += strlen(name) + 1)
+		if (name[0] == '.' || (epoch_of(name) && epoch_of(name) < max))
+			unlinkat(fd, name, 0);
+	return 0;
 }
 
 /* --- the environment ------------------------------------------------------------------------- */

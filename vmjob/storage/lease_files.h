@@ -28,6 +28,11 @@ bool vmj_lease_dir_parse(const char *dir, uid_t *ret_uid, char ret_volume[VMJ_NA
  * which no client of a network file system trusts what it remembers of it. 0 or -errno. */
 int vmj_dir_refresh(int dir);
 
+/* All names but . and .., one behind the other, each with its NUL; *ret is the caller's. Some
+ * file systems (FUSE) fail to list a directory with ENOENT when a file in it vanishes meanwhile:
+ * they are asked again. 0 or -errno. */
+int vmj_dir_names(int dir, char **ret, size_t *ret_len);
+
 /* A record's text. Parse: damage is the host's fault; `what` names the file. */
 struct json_object *vmj_lease_to_json(const struct vmj_lease_record *r);
 int vmj_lease_parse(const char *what, const char *text, size_t len, struct vmj_lease_record *ret,
