@@ -47,8 +47,8 @@ static int fail_damaged(const char *path, const struct vmj_error *why, struct vm
 }
 
 /* What another version would not have comes after the version. */
-static int parse_mark(const char *path, const char *text, size_t len, struct vmj_domain_mark *ret,
-		      struct vmj_error *err)
+int vmj_domain_parse(const char *path, const char *text, size_t len, struct vmj_domain_mark *ret,
+		     struct vmj_error *err)
 {
 	vmj_autojson struct json_object *o = NULL;
 	struct vmj_domain_mark m = {.version = 0};
@@ -99,7 +99,7 @@ int vmj_domain_read(const char *path, struct vmj_domain_mark *ret, struct vmj_er
 	if (rc < 0)
 		return vmj_fail(err, -rc, "storage %s: cannot read " VMJ_DOMAIN_FILE ": %s", path,
 				vmj_strerror(rc));
-	return parse_mark(path, text, len, ret, err);
+	return vmj_domain_parse(path, text, len, ret, err);
 }
 
 /* A server that has gone away keeps whoever asks waiting, for ever if it must. A process can be

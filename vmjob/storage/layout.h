@@ -5,6 +5,7 @@
 #define VMJ_STORAGE_LAYOUT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "vmjob/base/error.h"
@@ -22,6 +23,10 @@ struct vmj_domain_mark {
 /* ENOENT: not mounted, or never formatted; EPROTO: a version to come; EINVAL: damaged. All are the
  * host's fault. */
 int vmj_domain_read(const char *path, struct vmj_domain_mark *ret, struct vmj_error *err);
+
+/* The same from a text; `path` names the domain in sentences. */
+int vmj_domain_parse(const char *path, const char *text, size_t len, struct vmj_domain_mark *ret,
+		     struct vmj_error *err);
 
 /* The folders that the domain has from a version on; root's, with exactly this mode. */
 struct vmj_domain_folder {
