@@ -172,7 +172,9 @@ static int count(const char *path, struct json_object **ret, struct vmj_error *e
 	o = json_object_new_object();
 	array = json_object_new_array();
 	for (size_t i = 0; i < n; i++)
-		json_object_array_add(array, user_json(&users[i]));
+		if (users[i].usage.images_bytes || users[i].usage.volumes_bytes ||
+		    users[i].usage.n_volumes)
+			json_object_array_add(array, user_json(&users[i]));
 	vmj_json_put_i64(o, "time_us", vmj_now_us());
 	vmj_json_put_u64(o, "used_bytes", total.images_bytes + total.volumes_bytes);
 	vmj_json_put_u64(o, "promised_bytes", total.promised_bytes);

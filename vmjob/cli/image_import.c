@@ -13,6 +13,7 @@
 #include "vmjob/cli/image.h"
 #include "vmjob/cli/progress.h"
 #include "vmjob/cli/table.h"
+#include "vmjob/cli/volume_ask.h"
 #include "vmjob/model/json.h"
 #include "vmjob/storage/usage.h"
 
@@ -79,7 +80,7 @@ static int admit(uint64_t bytes, void *arg, struct vmj_error *err)
 	request = vmj_request_new("storage-admit");
 	vmj_json_put_string(request, "storage", w->storage.name);
 	vmj_json_put_u64(request, "bytes", bytes);
-	rc = vmj_agent_call("localhost", request, VMJ_AGENT_WORK_MS, &reply, &e);
+	rc = vmj_volume_ask(request, NULL, &reply, &e);
 	if (rc == -EDQUOT || rc == -ENOSPC)
 		return vmj_fail_user(err, -rc, "%s", e.text);
 	return rc == 0 ? 0 : vmj_quota_admit(&w->storage, geteuid(), bytes, err);
