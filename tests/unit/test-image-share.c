@@ -182,11 +182,13 @@ static void assert_hidden(const char *d, const char *name, gid_t gid)
 static void test_share_with_all(void **state)
 {
 	vmj_autofree char *d = at(*state, "d"), *q = at(*state, "q");
+	vmj_autofree char *disk = at(d, "images/54321/mine/1/disk.qcow2");
 
 	need_root();
 	assert_int_equal(chmod(q, 0644), 0);
 	assert_int_equal(import_as_other(d, q, "mine"), 0);
 	assert_int_equal(import_as_other(d, q, "secret"), 0);
+	assert_int_equal(chmod(disk, 0400), 0); /* as a volume of it leaves it */
 	assert_hidden(d, "mine", THIRD_GID);
 	assert_int_equal(as_other(OTHER_UID, OTHER_GID, share_all, d, "mine"), 0);
 	assert_int_equal(as_other(OTHER_UID, OTHER_GID, share_all, d, "mine"), 0);

@@ -552,7 +552,8 @@ def volumes_come_and_go_in_guests(w):
 def full_clones_show_progress(w):
     def clone(c, request):
         for i in range(3):
-            send(c, {"event": "progress", "fraction": 0.25 * i})
+            send(c, {"event": "progress", "fraction": 0.25 * i, "bytes": 4 << 30})
+            time.sleep(0.15)
         return {}
     w.agent.ops["volume-clone"] = clone
     check(w.run("volume", "clone", "--full", "data", "copy"), 0)  # no terminal: silent
@@ -560,7 +561,8 @@ def full_clones_show_progress(w):
     with subprocess.Popen([VMJOB, "volume", "clone", "--full", "data", "copy"], env=w.env, stderr=slave, stdin=subprocess.DEVNULL) as p:
         assert p.wait(60) == 0
     os.close(slave)
-    assert b"Copying data  50 %" in os.read(master, 4096)
+    said = os.read(master, 4096)
+    assert b"Cloning data: copying" in said and b"50 % 2.0G of 4.0G" in said, said
     os.close(master)
 
 

@@ -209,13 +209,13 @@ static void one_from_an_image(void **state)
 
 static void a_shared_image_stays_readable(void **state)
 {
+	struct vmj_image image = tiny(state);
+	struct vmj_volume_spec spec = spec_of(state, "root", 0, &image);
+	struct vmj_error err = {.code = 0};
 	struct vmj_volume v;
-	struct vmj_error err;
-	char path[PATH_SIZE];
 
-	snprintf(path, sizeof(path), "%s/shares/54321.tiny", (char *)*state);
-	assert_done(vmj_file_write_atomic(-1, path, "", 0, 0644, &err), err);
-	v = create(state, "root", true);
+	image.share = VMJ_SHARE_GROUP;
+	assert_done(vmj_volume_create(&spec, &v, &err), err);
 	assert_int_equal(stat_of(state, &v, VMJ_BASE_FILE).st_mode & 07777, 0444);
 }
 

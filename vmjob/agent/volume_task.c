@@ -43,6 +43,7 @@ void vmj_volume_task_progress(double fraction, void *task)
 {
 	struct vmj_volume_task *t = task;
 
+	t->bytes = t->v.virtual_bytes;
 	t->progress = (unsigned int)(fraction * 1000);
 }
 
@@ -204,6 +205,7 @@ static int on_progress(sd_event_source *s, uint64_t usec, void *arg)
 
 		json_object_object_add(o, "event", json_object_new_string("progress"));
 		json_object_object_add(o, "fraction", json_object_new_double(now / 1000.0));
+		json_object_object_add(o, "bytes", json_object_new_uint64(t->bytes));
 		if (t->call->has_id)
 			json_object_object_add(o, "id", json_object_new_int64(t->call->id));
 		vmj_conn_send(t->call->conn, o);

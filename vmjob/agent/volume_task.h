@@ -66,6 +66,7 @@ struct vmj_volume_task {
 
 	sd_event_source *timer;        /* progress is sent */
 	_Atomic unsigned int progress; /* in 1/1000 */
+	_Atomic uint64_t bytes;        /* of the disk that `progress` is about */
 	unsigned int sent;
 	int rc;
 	struct vmj_error err;

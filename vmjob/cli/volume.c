@@ -210,7 +210,7 @@ static int clone(const struct vmj_volume_options *o, struct vmj_error *err)
 		vmj_view_add_text(request, "snapshot", o->snapshot);
 	if (o->full)
 		vmj_json_put_bool(request, "full", true);
-	snprintf(title, sizeof(title), "Copying %s", v.name);
+	snprintf(title, sizeof(title), "Cloning %s", v.name);
 	/* A snapshot's state may be cloned while a guest runs, at that guest's host. */
 	return o->snapshot ? vmj_volume_ask_holder(&v, request, title, NULL, err)
 			   : vmj_volume_ask(request, title, NULL, err);

@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/cli/agents.h"
+#include "vmjob/cli/progress.h"
 #include "vmjob/cli/table.h"
 #include "vmjob/cli/view.h"
 #include "vmjob/model/json.h"
@@ -54,22 +54,24 @@ struct json_object *vmj_volume_request(const char *op, const struct vmj_volume_n
 
 static void on_event(struct json_object *o, void *arg)
 {
-	const char *title = arg;
 	struct json_object *fraction = vmj_json_field(o, "fraction");
+	double total = (double)vmj_json_int(o, "bytes", 0);
 
-	if (title && !strcmp(vmj_json_text(o, "event", ""), "progress") && fraction)
-		fprintf(stderr, "\r%s %3.0f %%", title, json_object_get_double(fraction) * 100);
+	if (!strcmp(vmj_json_text(o, "event", ""), "progress") && fraction)
+		vmj_progress_on("copying", (uint64_t)(json_object_get_double(fraction) * total),
+				(uint64_t)total, arg);
 }
 
 static int work(struct vmj_client *client, struct json_object *request, const char *title,
 		struct json_object **ret, struct vmj_error *err)
 {
-	bool shown = title && isatty(STDERR_FILENO);
-	int rc = vmj_client_work(client, request, SILENT_MS, on_event, shown ? (void *)title : NULL,
-				 ret, err);
+	struct vmj_progress progress;
+	int rc;
 
-	if (shown)
-		fputs("\r\033[K", stderr);
+	vmj_progress_start(&progress, title ? title : "", false);
+	progress.terminal &= title != NULL;
+	rc = vmj_client_work(client, request, SILENT_MS, on_event, &progress, ret, err);
+	vmj_progress_end(&progress);
 	return rc;
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/dir.h"
 #include "vmjob/storage/image_tree.h"
 #include "vmjob/storage/layout.h"
 
@@ -144,6 +145,16 @@ static int set_mode(int named, const char *name, enum vmj_share with, gid_t gid,
 	return 0;
 }
 
+/* A volume that was made of it has closed the file: see close_private() of volume_create.c. */
+static int open_disk(int named, const char *entry, void *arg)
+{
+	vmj_autoclose int dir = openat(named, entry, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	vmj_autoclose int disk =
+		dir < 0 ? -1 : openat(dir, IMAGE_DISK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return disk < 0 || fchmod(disk, 0444) == 0 ? 0 : -errno;
+}
+
 int vmj_image_share(const char *path, const char *name, enum vmj_share with, gid_t gid,
 		    struct vmj_error *err)
 {
@@ -163,8 +174,13 @@ int vmj_image_share(const char *path, const char *name, enum vmj_share with, gid
 		named = openat(owner, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (named < 0)
 		return vmj_fail_user(err, ENOENT, "you have no image \"%s\"", name);
-	if (with != VMJ_SHARE_NONE)
+	if (with != VMJ_SHARE_NONE) {
+		rc = vmj_dir_each(named, ".", open_disk, NULL);
+		if (rc < 0)
+			return vmj_fail(err, -rc, "image \"%s\": cannot open it to others: %s",
+					name, vmj_strerror(rc));
 		rc = let_pass(owner, err);
+	}
 	if (rc == 0)
 		rc = set_mode(named, name, with, gid, err);
 	if (rc < 0)

@@ -40,20 +40,16 @@ static int open_image(const struct vmj_volume_spec *spec, struct vmj_error *err)
 }
 
 /* A private image's file lies behind a directory that only its owner can pass. From now on it has
- * another name, in a directory that the owner's group can pass, too. */
+ * another name, in a directory that the owner's group can pass, too. One that has further names
+ * already stays as it is: an image that is shared may be the same file. */
 static int close_private(int fd, const struct vmj_volume_spec *spec, struct vmj_error *err)
 {
 	const struct vmj_image *image = spec->image;
-	char marker[VMJ_VOLUME_PATH_MAX];
 	struct stat st;
 
-	if (image->public_ || image->owner != spec->uid)
+	if (image->public_ || image->owner != spec->uid || image->share != VMJ_SHARE_NONE)
 		return 0;
-	snprintf(marker, sizeof(marker), "%s/shares/%u.%s", spec->domain,
-		 (unsigned int)image->owner, image->name);
-	if (lstat(marker, &st) == 0)
-		return 0; /* shared: others may read it anyway */
-	if (fstat(fd, &st) < 0 || ((st.st_mode & 077) && fchmod(fd, 0400) < 0))
+	if (fstat(fd, &st) < 0 || ((st.st_mode & 077) && st.st_nlink == 1 && fchmod(fd, 0400) < 0))
 		return vmj_fail(err, errno, "image \"%s\": cannot set its mode: %m", image->name);
 	return 0;
 }
