@@ -24,7 +24,7 @@
 
 static void print_options(const struct vmj_verb *verb)
 {
-	for (const struct argp_option *o = verb->argp->options; o->name; o++)
+	for (const struct argp_option *o = verb->argp->options; o && o->name; o++)
 		printf("--%s%s\n", o->name, o->arg ? "=" : "");
 	puts("--help");
 	if (verb != &vmj_verb_start)

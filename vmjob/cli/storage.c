@@ -186,9 +186,7 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 
 /* --- format ---------------------------------------------------------------------------------- */
 
-static const struct argp_option format_table[] = {{0}};
 static const struct argp format_argp = {
-	.options = format_table,
 	.parser = vmj_storage_parse,
 	.args_doc = "[NAME]",
 	.doc = "Makes the directory of a storage domain ready, or brings one of an earlier version "

@@ -60,8 +60,6 @@ error_t vmj_volume_options_parse(int key, char *arg, struct argp_state *state)
 
 /* --- command lines ---------------------------------------------------------------------------- */
 
-static const struct argp_option no_options[] = {{0}};
-
 static const struct argp_option create_table[] = {
 	{"size", 'S', "SIZE", 0, "How large the disk is, such as 20G", 0},
 	{"image", 'i', "[OWNER/]NAME[@REV]", 0, "Begin with what this image holds", 0},
@@ -92,7 +90,6 @@ static const struct argp clone_argp = {
 };
 
 static const struct argp resize_argp = {
-	.options = no_options,
 	.parser = vmj_volume_options_parse,
 	.args_doc = "[STORAGE:]NAME SIZE",
 	.doc = "Makes a volume's disk larger, also under a guest that runs.\v"
@@ -113,7 +110,6 @@ static const struct argp attach_argp = {
 	       "(/dev/disk/by-id/virtio-NAME).",
 };
 static const struct argp detach_argp = {
-	.options = no_options,
 	.parser = vmj_volume_options_parse,
 	.args_doc = "JOB [STORAGE:]NAME",
 	.doc = "Takes a volume back from a guest that runs.\v"
@@ -121,7 +117,6 @@ static const struct argp detach_argp = {
 };
 
 static const struct argp rm_argp = {
-	.options = no_options,
 	.parser = vmj_volume_options_parse,
 	.args_doc = "[STORAGE:]NAME",
 	.doc = "Removes a volume and its snapshots, for good.\v"
