@@ -13,6 +13,7 @@
 #include "vmjob/base/spawn.h"
 #include "vmjob/model/request.h"
 #include "vmjob/storage/layout.h"
+#include "vmjob/storage/lease.h"
 #include "vmjob/storage/volume.h"
 
 #define USER      54321
@@ -632,6 +633,53 @@ static void all_are_listed(void **state)
 	assert_int_equal(vmj_volume_each(*state, VMJ_ALL_USERS, find_second, &n, NULL, &err), 77);
 }
 
+/* --- volumes of jobs ----------------------------------------------------------------------------
+ */
+
+static bool forty_has_ended(uint32_t job, void *arg)
+{
+	++*(unsigned int *)arg;
+	return job == 40;
+}
+
+static void make_job_volume(void **state, const char *name, uint32_t job)
+{
+	struct vmj_volume_spec spec = spec_of(state, name, MIB, NULL);
+	struct vmj_error err = {.code = 0};
+	struct vmj_volume v;
+
+	spec.job = job;
+	assert_done(vmj_volume_create(&spec, &v, &err), err);
+}
+
+static void they_go_with_their_jobs(void **state)
+{
+	const struct vmj_lease_who me = {.host = "n1", .boot = "b1", .agent = "a1"};
+	const struct vmj_lease_who guest = {
+		.host = "n1", .boot = "b1", .agent = "a1", .guest = true, .job = 40};
+	struct vmj_error err = {.code = 0};
+	unsigned int asked = 0, removed = 0;
+	uint32_t epoch;
+
+	create(state, "data", false);
+	make_job_volume(state, "job-40.0", 40);
+	make_job_volume(state, "job-40.1", 40);
+	make_job_volume(state, "job-41.0", 41);
+	assert_done(vmj_lease_take(*state, USER, "job-40.1", &guest, &epoch, &err), err);
+	assert_done(vmj_volume_collect(*state, &me, forty_has_ended, &asked, &removed, &err), err);
+	assert_int_equal(asked, 3);
+	assert_int_equal(removed, 1); /* the other is still held */
+	assert_int_equal(volumes(state), 3);
+	assert_done(vmj_lease_release(*state, USER, "job-40.1", &guest, &err), err);
+	assert_done(vmj_volume_collect(*state, &me, forty_has_ended, &asked, &removed, &err), err);
+	assert_int_equal(removed, 1);
+	assert_int_equal(volumes(state), 2);
+	assert_sound(state, "data");
+	assert_sound(state, "job-41.0");
+	assert_done(vmj_volume_collect(*state, &me, forty_has_ended, &asked, &removed, &err), err);
+	assert_int_equal(removed, 0);
+}
+
 /* --- crashes ---------------------------------------------------------------------------------- */
 
 static void die(void)
@@ -809,6 +857,7 @@ int main(void)
 		TEST(only_its_own_bytes_are_used),
 		TEST(another_group_may_pass),
 		TEST(all_are_listed),
+		TEST(they_go_with_their_jobs),
 		TEST(crashes_of_create),
 		TEST(crashes_of_clone),
 		TEST(crashes_of_full_clone),
