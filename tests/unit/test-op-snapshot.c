@@ -13,6 +13,7 @@
 
 #include "vmjob/agent/op_snapshot.h"
 #include "vmjob/agent/ops.h"
+#include "vmjob/agent/volumes.h"
 #include "vmjob/base/spawn.h"
 #include "vmjob/host/virt_disk.h"
 #include "vmjob/host/virt_snapshot.h"

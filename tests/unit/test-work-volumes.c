@@ -300,6 +300,24 @@ static void nothing_is_given_back_while_its_process_lives(void **state)
 	assert_nothing_left(*state, "after its end");
 }
 
+/* Between prepare and run, or while it was made, others took the volume over by the rules. */
+static void a_volume_lost_meanwhile_is_not_written(void **state)
+{
+	struct vmj_work w;
+	struct vmj_error err;
+	struct fake_volume *v = volume_of(SECOND, "data");
+
+	prepare(*state);
+	v->holder = 9;
+	strcpy(v->host, "n2");
+	w = work_on_record(*state);
+	assert_user_refused(vmj_work_run(&w, &err), err, EBUSY, "in use by job 9 on n2");
+	assert_false(world.running);
+	release(*state);
+	assert_int_equal(v->holder, 9);
+	assert_false(world.domain);
+}
+
 static void what_the_last_run_had_attached_is_given_back(void **state)
 {
 	struct vmj_guest g;
@@ -341,6 +359,7 @@ int main(void)
 		IN_WORLD(damage_does_not_look_like_a_first_start),
 		IN_WORLD(a_lease_that_cannot_be_given_back_stays_on_record),
 		IN_WORLD(nothing_is_given_back_while_its_process_lives),
+		IN_WORLD(a_volume_lost_meanwhile_is_not_written),
 		IN_WORLD(what_the_last_run_had_attached_is_given_back),
 	};
 	int r = cmocka_run_group_tests_name("work-volumes", tests, NULL, NULL);

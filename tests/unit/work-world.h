@@ -238,6 +238,12 @@ static int fake_volume_verify(const char *domain, const struct vmj_volume *v, co
 	return call("verify", err);
 }
 
+static int fake_volume_lend(const char *domain, struct vmj_volume *v, gid_t gid,
+			    struct vmj_error *err)
+{
+	return call("lend", err);
+}
+
 static int fake_volume_sweep(const char *domain, uid_t uid, const char *name, struct vmj_error *err)
 {
 	return call("sweep", err);
@@ -432,6 +438,7 @@ static const struct vmj_adapters fakes = {
 	.volume_read = fake_volume_read,
 	.volume_recover = fake_volume_recover,
 	.volume_verify = fake_volume_verify,
+	.volume_lend = fake_volume_lend,
 	.volume_sweep = fake_volume_sweep,
 	.volume_create = fake_volume_create,
 	.seed_write = fake_seed_write,

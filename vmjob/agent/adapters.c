@@ -14,6 +14,7 @@ const struct vmj_adapters vmj_adapters = {
 	.volume_read = vmj_volume_read,
 	.volume_recover = vmj_volume_recover,
 	.volume_verify = vmj_volume_verify,
+	.volume_lend = vmj_volume_lend,
 	.volume_sweep = vmj_volume_sweep,
 	.volume_create = vmj_volume_create,
 	.seed_write = vmj_seed_write,

@@ -37,6 +37,8 @@ struct vmj_adapters {
 	int (*volume_recover)(const char *domain, struct vmj_volume *v, struct vmj_error *err);
 	int (*volume_verify)(const char *domain, const struct vmj_volume *v, const char *from,
 			     struct vmj_error *err);
+	int (*volume_lend)(const char *domain, struct vmj_volume *v, gid_t gid,
+			   struct vmj_error *err);
 	int (*volume_sweep)(const char *domain, uid_t uid, const char *name, struct vmj_error *err);
 	int (*volume_create)(const struct vmj_volume_spec *spec, struct vmj_volume *ret,
 			     struct vmj_error *err);

@@ -206,13 +206,18 @@ static void note_difference(struct vmj_work *w, const struct vmj_guest_disk *d,
 			    const struct vmj_volume *v)
 {
 	const struct vmj_request *q = &w->guest.request;
+	char revision[12] = "";
 
 	if (!q->persistent[0] || is_of_image(q, v))
 		return;
-	snprintf(w->note, sizeof(w->note),
-		 "the root disk is volume \"%s\" as it is, made from %s%s, not from image %s: a "
-		 "volume is made at the first start only",
-		 d->volume, v->image[0] ? "image " : "nothing", v->image, q->image);
+	if (q->revision)
+		snprintf(revision, sizeof(revision), "%" PRIu32, q->revision);
+	snprintf(
+		w->note, sizeof(w->note),
+		"the root disk is volume \"%s\" as it is, made from %s%s, not from image %s%s%s: a "
+		"volume is made at the first start only",
+		d->volume, v->image[0] ? "image " : "nothing", v->image, q->image,
+		q->revision ? "@" : "", revision);
 }
 
 static int take_volume(struct vmj_work *w, unsigned int i, struct vmj_error *err)

@@ -32,6 +32,7 @@ struct vmj_turn;
 /* PAUSED by a disk: pause.c. Times are CLOCK_MONOTONIC. */
 struct vmj_stall {
 	bool asking;                    /* which disk it is */
+	bool going;                     /* looking whether its volumes are its own still */
 	unsigned int tries;             /* to go on, without success for long */
 	int64_t next_us;                /* not before */
 	int64_t resumed_us;             /* last; 0: never */

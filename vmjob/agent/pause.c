@@ -13,6 +13,8 @@
 #include "vmjob/agent/eventlog.h"
 #include "vmjob/agent/ops.h"
 #include "vmjob/agent/phase.h"
+#include "vmjob/agent/volumes.h"
+#include "vmjob/base/log.h"
 #include "vmjob/host/virt_disk.h"
 #include "vmjob/storage/layout.h"
 
@@ -99,6 +101,68 @@ static void wait_longer(struct vmj_entry *e)
 		e->stall.tries++;
 }
 
+struct going {
+	struct vmj_entry *entry;
+	struct vmj_settings *settings;
+	struct vmj_work work;
+	int r;
+	struct vmj_error err;
+};
+
+static void going_free(struct going *n)
+{
+	n->entry->stall.going = false;
+	vmj_settings_unref(n->settings);
+	vmj_entry_unref(n->entry);
+	free(n);
+}
+
+static void going_work(void *arg)
+{
+	struct going *n = arg;
+
+	n->r = vmj_guest_volumes_retake(&n->work, &n->err);
+}
+
+static void going_done(void *arg)
+{
+	struct going *n = arg;
+	struct vmj_entry *e = n->entry;
+
+	if (n->r < 0)
+		vmj_log_warning("guest %u does not go on: %s", e->rec.job, n->err.text);
+	if (is_stalled(e) && n->r == 0) {
+		vmj_ops_go_on(e);
+	} else if (is_stalled(e) && n->r == -EBUSY) {
+		vmj_eventlog_add(e->agent->events, e->rec.job, e->rec.uid, "lost",
+				 "destroyed, since others have its volume: %s", n->err.text);
+		vmj_entry_destroy(e);
+	}
+	going_free(n);
+}
+
+/* Not before it is seen that its volumes are still its own. */
+static void go_on(struct vmj_entry *e)
+{
+	struct vmj_agent *a = e->agent;
+	struct going *n = e->stall.going ? NULL : calloc(1, sizeof(*n));
+
+	if (!n)
+		return;
+	e->stall.going = true;
+	n->entry = vmj_entry_ref(e);
+	n->settings = vmj_settings_ref(a->settings);
+	n->work = (struct vmj_work){.adapters = &vmj_adapters,
+				    .config = n->settings->config,
+				    .virt = a->virt,
+				    .agent_id = a->id,
+				    .dir = a->dir,
+				    .guest = e->rec};
+	if (vmj_pool_submit(a->pool, vmj_lane(e->rec.job, VMJ_LANE_MAIN), going_work, going_done,
+			    n) < 0)
+		going_free(n);
+}
+
 static void probe_done(void *arg)
 {
 	struct probe *p = arg;
@@ -116,7 +180,7 @@ static void probe_done(void *arg)
 		if (full || p->ask)
 			wait_longer(e);
 		if (full || p->answers)
-			vmj_ops_go_on(e);
+			go_on(e);
 	}
 	free(p);
 }

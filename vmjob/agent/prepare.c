@@ -193,6 +193,8 @@ static int domain_step(void *ctx, struct vmj_error *err)
 	spec.shape = &shape;
 	name_files(w, names, &spec);
 	r = w->adapters->domain_xml(&spec, &xml, err);
+	if (r == 0)
+		r = vmj_guest_volumes_retake(w, err);
 	return r < 0 ? r : w->adapters->virt_create_paused(w->virt, xml, &w->guest.pid, err);
 }
 

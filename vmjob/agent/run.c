@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "vmjob/agent/volumes.h"
 #include "vmjob/base/cleanup.h"
 
 #define CPU_LIST_MAX 1024
@@ -66,6 +67,14 @@ static int pin_step(void *ctx, struct vmj_error *err)
 				     emulator, err);
 }
 
+/* One that runs already needs no leave to go on. */
+static int leases_step(void *ctx, struct vmj_error *err)
+{
+	struct vmj_work *w = ctx;
+
+	return w->guest.phase == VMJ_PHASE_PREPARED ? vmj_guest_volumes_retake(w, err) : 0;
+}
+
 static int64_t now_us(void)
 {
 	struct timespec t;
@@ -98,9 +107,13 @@ static int resume_step(void *ctx, struct vmj_error *err)
 
 /* Nothing is undone: a guest that could not be run stays as it is until its release. */
 const struct vmj_step vmj_run_steps[] = {
-	{"run.look", look_step, NULL},     {"run.join", join_step, NULL},
-	{"run.pin", pin_step, NULL},       {"run.running", running_step, NULL},
-	{"run.resume", resume_step, NULL}, {.name = NULL},
+	{"run.look", look_step, NULL},
+	{"run.join", join_step, NULL},
+	{"run.pin", pin_step, NULL},
+	{"run.leases", leases_step, NULL},
+	{"run.running", running_step, NULL},
+	{"run.resume", resume_step, NULL},
+	{.name = NULL},
 };
 
 int vmj_work_run(struct vmj_work *w, struct vmj_error *err)

@@ -92,6 +92,16 @@ int vmj_guest_volume_take(struct vmj_work *w, struct vmj_guest_disk *d, struct v
 					       err);
 }
 
+int vmj_guest_volumes_retake(struct vmj_work *w, struct vmj_error *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < w->guest.n_disks; i++)
+		if (w->guest.disks[i].volume[0])
+			r = vmj_guest_volume_take(w, &w->guest.disks[i], err);
+	return r;
+}
+
 int vmj_guest_disk_set_chain(struct vmj_guest_disk *d, const char *domain,
 			     const struct vmj_volume *v, struct vmj_error *err)
 {
@@ -140,6 +150,8 @@ int vmj_guest_volume_open(struct vmj_work *w, struct vmj_guest_disk *d, struct v
 		r = w->adapters->volume_recover(s->path, v, err);
 	if (r == 0)
 		r = w->adapters->volume_verify(s->path, v, NULL, err);
+	if (r == 0)
+		r = w->adapters->volume_lend(s->path, v, w->guest.gid, err);
 	return r < 0 ? r : vmj_guest_disk_set_chain(d, s->path, v, err);
 }
 

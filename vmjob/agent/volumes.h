@@ -36,6 +36,11 @@ int vmj_guest_volume_open(struct vmj_work *w, struct vmj_guest_disk *d, struct v
 int vmj_guest_disk_set_chain(struct vmj_guest_disk *d, const char *domain,
 			     const struct vmj_volume *v, struct vmj_error *err);
 
+/* The leases of all volumes of w->guest once more, before it writes (again): while it stood still,
+ * or its making hung, others may have taken one over by the rules. Then -EBUSY by the user's fault:
+ * it must not go on. */
+int vmj_guest_volumes_retake(struct vmj_work *w, struct vmj_error *err);
+
 /* Of a volume that the domain has: lease and chain as they are, nothing is mended. */
 int vmj_guest_volume_adopt(struct vmj_work *w, struct vmj_guest_disk *d, struct vmj_error *err);
 
