@@ -196,6 +196,23 @@ static void test_formats(void **state)
 	}
 }
 
+/* What qemu-img must convert, and what is taken as it is. */
+static void test_kinds_of_qcow2(void **state)
+{
+	vmj_autofree char *q = at(*state, "q"), *c = at(*state, "c");
+	struct vmj_image img;
+
+	RUN("qemu-img", "convert", "-c", "-f", "qcow2", "-O", "qcow2", q, c);
+	import(state, "c", "packed", &img);
+	RUN("sh", "-c", "! qemu-img check --output=json \"$0\" | grep compressed", img.path);
+	RUN("qemu-img", "compare", "-q", "-f", "qcow2", "-F", "qcow2", q, img.path);
+	import(state, "q", "plain", &img);
+	RUN("cmp", q, img.path);
+	RUN("qemu-img", "snapshot", "-c", "inside", q);
+	import(state, "q", "snapshot", &img);
+	RUN("sh", "-c", "[ -z \"$(qemu-img snapshot -l \"$0\")\" ]", img.path);
+}
+
 /* Nothing that QEMU would open besides the file itself. */
 static void test_refuses_vmdk_of_several_files(void **state)
 {
@@ -321,6 +338,7 @@ int main(void)
 		TEST(test_refuses_irregular),
 		TEST(test_refuses_empty),
 		TEST(test_formats),
+		TEST(test_kinds_of_qcow2),
 		TEST(test_refuses_vmdk_of_several_files),
 		TEST(test_refuses_vmdk_without_capacity),
 		TEST(test_refuses_differences),

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/spawn.h"
 #include "vmjob/storage/digest.h"
 #include "vmjob/storage/firmware.h"
 #include "vmjob/storage/image_json.h"
@@ -21,13 +22,17 @@
 #include "vmjob/storage/image_tmp.h"
 #include "vmjob/storage/image_tree.h"
 #include "vmjob/storage/layout.h"
+#include "vmjob/storage/qcow2_pack.h"
 #include "vmjob/storage/qemu_img.h"
+
+#define CHECK_TIMEOUT_MS (24 * 3600 * 1000)
 
 struct import {
 	const struct vmj_image_import *spec;
 	struct vmj_image_source source;
 	struct vmj_image_tmp tmp;
 	struct vmj_image image; /* as image.json has it */
+	bool compressed;        /* has clusters that are */
 	uint64_t disk_bytes;    /* of the finished file */
 };
 
@@ -74,13 +79,18 @@ static void tell(const struct import *im, const char *what, uint64_t done, uint6
 
 static int check_source(struct import *im, struct vmj_error *err)
 {
-	const char *argv[] = {"qemu-img", "check",         "-q", "-f", "qcow2",
-			      "--",       im->source.path, NULL};
-	struct vmj_qemu_img q = {.argv = argv};
+	const char *argv[] = {"qemu-img", "check", "--output=json", "-f",
+			      "qcow2",    "--",    im->source.path, NULL};
+	vmj_autofree char *said = NULL;
+	struct vmj_spawn s = {.argv = argv, .timeout_ms = CHECK_TIMEOUT_MS, .ret_output = &said};
 	struct vmj_error e = {.code = 0};
 
-	if (strcmp(im->source.format, "qcow2") != 0 || vmj_qemu_img_run(&q, &e) == 0)
+	if (strcmp(im->source.format, "qcow2") != 0)
 		return 0;
+	if (vmj_spawn(&s, &e) == 0) {
+		im->compressed = strstr(said, "\"compressed-clusters\"") != NULL;
+		return 0;
+	}
 	if (e.code == ENOENT || e.code == ETIMEDOUT)
 		return vmj_fail(err, e.code, "%s", e.text);
 	return vmj_fail_user(
@@ -98,18 +108,50 @@ static void on_converted(double fraction, void *arg)
 	tell(im, "converting", (uint64_t)(fraction * (double)total), total);
 }
 
-/* qemu-img also drops internal snapshots, and unpacks compressed clusters. */
-static int convert(struct import *im, struct vmj_error *err)
+static void on_packed(uint64_t done, uint64_t total, void *arg)
+{
+	tell(arg, "converting", done, total);
+}
+
+/* Raw and plain qcow2 in one pass, checksum included. 1: qemu-img must do it. */
+static int pack(struct import *im, struct vmj_error *err)
+{
+	vmj_autoclose int to =
+		openat(im->tmp.dir, IMAGE_DISK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	struct vmj_qcow2_pack p = {.from = im->source.fd,
+				   .to = to,
+				   .virtual_bytes = im->source.virtual_bytes,
+				   .on_bytes = on_packed,
+				   .arg = im};
+
+	if (to < 0)
+		return vmj_fail(err, errno, "it cannot be stored: %m");
+	if (!strcmp(im->source.format, "raw"))
+		return vmj_qcow2_pack(&p, im->image.sha256, err);
+	if (!strcmp(im->source.format, "qcow2"))
+		return vmj_qcow2_copy(&p, im->compressed, im->image.sha256, err);
+	return 1;
+}
+
+/* Also drops internal snapshots, and unpacks compressed clusters. */
+static int run_qemu_img(struct import *im, struct vmj_error *err)
 {
 	char target[PATH_MAX + 16];
 	const char *argv[] = {"qemu-img",        "convert", "-p",    "-f",
 			      im->source.format, "-O",      "qcow2", "--",
 			      im->source.path,   target,    NULL};
 	struct vmj_qemu_img q = {.argv = argv, .progress = on_converted, .arg = im};
-	int rc;
 
 	snprintf(target, sizeof(target), "%s/" IMAGE_DISK, im->tmp.path);
-	rc = vmj_qemu_img_run(&q, err);
+	return vmj_qemu_img_run(&q, err);
+}
+
+static int convert(struct import *im, struct vmj_error *err)
+{
+	int rc = pack(im, err);
+
+	if (rc > 0)
+		rc = run_qemu_img(im, err);
 	if (rc < 0)
 		return vmj_fail_prefix(err, "file \"%s\" cannot be imported", im->source.name);
 	return 0;
@@ -133,7 +175,10 @@ static int seal_disk(struct import *im, struct vmj_error *err)
 		rc = -errno;
 	if (rc == 0) {
 		im->disk_bytes = (uint64_t)st.st_size;
-		rc = vmj_digest_and_sync(fd, im->image.sha256, on_digested, im);
+		if (!im->image.sha256[0])
+			rc = vmj_digest_and_sync(fd, im->image.sha256, on_digested, im);
+		else if (fsync(fd) < 0) /* the mode */
+			rc = -errno;
 	}
 	if (rc < 0)
 		return vmj_fail(err, -rc, "storage %s: cannot finish the import: %s",

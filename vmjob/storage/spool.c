@@ -3,6 +3,7 @@
 
 #include <archive.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,9 @@
 #include "vmjob/base/file.h"
 #include "vmjob/model/request.h"
 
-#define PIECE (1u << 20)
-#define BLOCK 65536u /* the least that is left out */
+#define PIECE     (1u << 20)
+#define BLOCK     65536u      /* the least that is left out */
+#define WRITEBACK (32u << 20) /* how much is handed to the disk at a time */
 
 VMJ_DEFINE_CLEANUP(struct archive *, archive_read_free);
 
@@ -38,6 +40,17 @@ static int put(struct vmj_spool *s, const char *data, size_t len)
 	return 0;
 }
 
+/* The disk begins to write early, so that little is left for the fsync(). */
+static void go_on(struct vmj_spool *s)
+{
+	vmj_follow_to(s->follow, s->bytes);
+	if (s->bytes - s->started < WRITEBACK)
+		return;
+	sync_file_range(s->fd, (off_t)s->started, (off_t)(s->bytes - s->started),
+			SYNC_FILE_RANGE_WRITE);
+	s->started = s->bytes;
+}
+
 int vmj_spool_add(struct vmj_spool *s, const char *data, size_t len)
 {
 	if (len > (VMJ_DISK_MIB_MAX << 20) - s->bytes)
@@ -59,6 +72,8 @@ int vmj_spool_add(struct vmj_spool *s, const char *data, size_t len)
 		data += n;
 		len -= n;
 	}
+	if (s->follow)
+		go_on(s);
 	if (s->progress)
 		s->progress(s->what, s->bytes, s->total, s->arg);
 	return 0;
