@@ -75,6 +75,9 @@ ready_storage() { storage_is_served /srv/vmjob; }
 run_small() { serve_storage /run/bed/shared-small /srv/vmjob-small; }
 ready_small() { storage_is_served /srv/vmjob-small; }
 
+# The controller makes the storage domains when the bed starts.
+ready_domains() { [ -e /srv/vmjob/vmjob-domain.json ] && [ -e /srv/vmjob-small/vmjob-domain.json ]; }
+
 # vmjobd says that it is ready as it would to systemd.
 run_vmjobd()
 {

@@ -117,12 +117,6 @@ cluster_is_ready()
 	[ "$(host_exec ctl "" sinfo -h -N -t idle -o %N 2>/dev/null | sort -u | wc -l)" = "$1" ]
 }
 
-# Makes the shared storage ready for vmjob.
-storage_format()
-{
-	host_exec ctl "" bash -c 'for name in default small; do vmjob storage format "$name" >/dev/null || exit; done'
-}
-
 # Becomes a command on a host, as USER (empty: root), in all its namespaces and cgroups, on a terminal of the host's
 # if we are on one.
 host_exec()
