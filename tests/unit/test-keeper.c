@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/guard.h"
 #include "vmjob/agent/guests.h"
 #include "vmjob/agent/keeper.h"
 #include "vmjob/storage/hosts.h"
@@ -66,6 +67,7 @@ static void make_guests(void)
 
 static int begin(void **state)
 {
+	char guard[256];
 	struct vmj_error err = {.code = 0};
 
 	if (unit_make_dir(state) < 0)
@@ -78,13 +80,27 @@ static int begin(void **state)
 		.settings = &settings, .host = "n1", .boot_id = "boot-1", .id = "agent-1"};
 	assert_true(sd_event_new(&agent.loop) >= 0);
 	assert_done(vmj_pool_new(agent.loop, &agent.pool, &err), err);
-	assert_done(vmj_keeper_new(&agent, &agent.keeper, &err), err);
+	snprintf(guard, sizeof(guard), "%s/guard", (char *)*state);
+	assert_done(vmj_keeper_new(&agent, guard, &agent.keeper, &err), err);
 	return 0;
+}
+
+/* The guard would go on for ever. */
+static void end_guard(void **state)
+{
+	struct vmj_guard *g;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/guard", (char *)*state);
+	assert_int_equal(vmj_guard_new(path, agent.boot_id, &g, NULL), 0);
+	vmj_guard_renew(g, storage.path, 0);
+	vmj_guard_free(g);
 }
 
 static int end(void **state)
 {
 	vmj_pool_free(agent.pool);
+	end_guard(state);
 	vmj_keeper_free(agent.keeper);
 	sd_event_unref(agent.loop);
 	return unit_remove_dir(state);

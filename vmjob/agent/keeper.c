@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmjob/agent/eventlog.h"
+#include "vmjob/agent/guard.h"
 #include "vmjob/agent/guests.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/base/log.h"
@@ -36,6 +37,7 @@ struct kept {
 
 struct vmj_keeper {
 	struct vmj_agent *agent;
+	struct vmj_guard *guard;
 	LIST_HEAD(, kept) list;
 };
 
@@ -125,6 +127,23 @@ static void watch_deadline(struct kept *k)
 
 /* --- renewal --------------------------------------------------------------------------------- */
 
+/* The promise is the guard's before it is made, and renewed there when it is renewed. */
+static int renew_with_guard(struct kept *k, const struct vmj_host_self *self)
+{
+	struct vmj_guard *guard = k->keeper->guard;
+	const char *path = k->asking.path;
+	int rc = 0;
+
+	if (self->stop_after_ms)
+		rc = vmj_guard_promise(guard, path, self->stop_after_ms, &k->err);
+	if (rc == 0)
+		rc = vmj_host_renew(path, self, &k->err);
+	if (rc == 0)
+		vmj_guard_renew(guard, path,
+				self->stop_after_ms ? vmj_host_hold_until_ms(path) : 0);
+	return rc;
+}
+
 /* The whole check only where something was wrong: it starts a process. */
 static void renew_work(void *arg)
 {
@@ -140,7 +159,7 @@ static void renew_work(void *arg)
 
 	k->r = k->reached ? 0 : vmj_storage_check_volumes(k->asking.path, &k->err);
 	if (k->r == 0)
-		k->r = vmj_host_renew(k->asking.path, &self, &k->err);
+		k->r = renew_with_guard(k, &self);
 	k->reached = k->r == 0;
 }
 
@@ -260,14 +279,21 @@ void vmj_keeper_reload(struct vmj_keeper *keeper)
 	}
 }
 
-int vmj_keeper_new(struct vmj_agent *a, struct vmj_keeper **ret, struct vmj_error *err)
+int vmj_keeper_new(struct vmj_agent *a, const char *guard, struct vmj_keeper **ret,
+		   struct vmj_error *err)
 {
 	struct vmj_keeper *keeper = calloc(1, sizeof(*keeper));
+	int rc;
 
 	if (!keeper)
 		return vmj_fail(err, ENOMEM, "the agent has no memory left");
 	keeper->agent = a;
 	LIST_INIT(&keeper->list);
+	rc = vmj_guard_new(guard, a->boot_id, &keeper->guard, err);
+	if (rc < 0) {
+		free(keeper);
+		return rc;
+	}
 	vmj_keeper_reload(keeper);
 	*ret = keeper;
 	return 0;
@@ -281,5 +307,6 @@ void vmj_keeper_free(struct vmj_keeper *keeper)
 		return;
 	while ((k = LIST_FIRST(&keeper->list)))
 		free_kept(k);
+	vmj_guard_free(keeper->guard);
 	free(keeper);
 }

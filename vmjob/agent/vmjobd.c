@@ -204,7 +204,7 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 	if (r == 0)
 		r = vmj_guests_load(a->guests, a->dir, err);
 	if (r == 0)
-		r = vmj_keeper_new(a, &a->keeper, err);
+		r = vmj_keeper_new(a, VMJ_RUNSTATEDIR "/vmjob/guard", &a->keeper, err);
 	if (r == 0)
 		vmj_volumes_recover(a);
 	if (r == 0) {
