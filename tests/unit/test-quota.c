@@ -86,7 +86,7 @@ static void bounds_are_kept(void **state)
 		{0, 0, 500, 0, USER, 0, NULL},
 		{9, 9, 500, 1, USER, 0, NULL},
 		{9, 9, 500, 2, USER, EDQUOT, "9.0G of your quota of 10G, and this takes 2.0G"},
-		{10, 10, 500, 0, USER, EDQUOT, "10.0G of your quota of 10G"},
+		{10, 10, 500, 0, USER, EDQUOT, "10.0G of your quota of 10G: remove"},
 		{11, 11, 500, 0, USER, EDQUOT, "11.0G of your quota"},
 		{11, 11, 500, 5, 0, 0, NULL}, /* root has no quota */
 		{1, 99, 500, 1, USER, 0, NULL},
@@ -94,7 +94,7 @@ static void bounds_are_kept(void **state)
 		{1, 100, 500, 0, USER, EDQUOT, "its limit"},
 		{1, 100, 500, 0, 0, EDQUOT, "its limit"},
 		{1, 1, 100, 0, USER, 0, NULL},
-		{1, 1, 99, 0, USER, ENOSPC, "99.0G (9 %) are free and this takes 0B more"},
+		{1, 1, 99, 0, USER, ENOSPC, "99.0G (9 %) are free: no new disk"},
 		{1, 1, 101, 2, USER, ENOSPC, "less than 10 % would be left"},
 		{1, 1, 1, 2, USER, ENOSPC, "ask the administrator"},
 		{1, 1, 99, 0, 0, ENOSPC, "no new disk"},

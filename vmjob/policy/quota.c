@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "vmjob/base/parse.h"
 
@@ -60,29 +61,41 @@ static bool is_full(uint64_t used, uint64_t more, uint64_t bound_mib)
 	return bound_mib && (used >= bound || more > bound - used);
 }
 
+/* ", and this takes 2.0G more"; "" for a disk that takes nothing at first. */
+static const char *show_more(uint64_t bytes, char buf[64])
+{
+	char size[24];
+
+	buf[0] = '\0';
+	if (bytes)
+		snprintf(buf, 64, ", and this takes %s more",
+			 vmj_format_bytes(bytes, size, sizeof(size)));
+	return buf;
+}
+
 static int check_bounds(const struct vmj_storage_config *s, uid_t uid,
 			const struct vmj_quota_state *now, uint64_t new_bytes,
 			struct vmj_error *err)
 {
-	char used[24], more[24], bound[24];
+	char used[24], more[64], bound[24];
 
 	if (uid != 0 && is_full(now->user_bytes, new_bytes, s->quota_mib))
 		return vmj_fail_user(
 			err, EDQUOT,
-			"storage %s: you have written %s of your quota of %s, and this takes %s "
-			"more: remove images, volumes or snapshots that you do not need",
+			"storage %s: you have written %s of your quota of %s%s: remove images, "
+			"volumes or snapshots that you do not need",
 			s->name, vmj_format_bytes(now->user_bytes, used, sizeof(used)),
 			vmj_format_size_mib(s->quota_mib, bound, sizeof(bound)),
-			vmj_format_bytes(new_bytes, more, sizeof(more)));
+			show_more(new_bytes, more));
 	if (is_full(now->all_bytes, new_bytes, s->limit_mib))
 		return vmj_fail_user(
 			err, EDQUOT,
-			"storage %s: all users together have written %s of its limit of %s, and "
-			"this takes %s more: remove what you do not need, or ask the administrator "
+			"storage %s: all users together have written %s of its limit of "
+			"%s%s: remove what you do not need, or ask the administrator "
 			"for room",
 			s->name, vmj_format_bytes(now->all_bytes, used, sizeof(used)),
 			vmj_format_size_mib(s->limit_mib, bound, sizeof(bound)),
-			vmj_format_bytes(new_bytes, more, sizeof(more)));
+			show_more(new_bytes, more));
 	return 0;
 }
 
@@ -90,16 +103,15 @@ int vmj_quota_decide(const struct vmj_storage_config *s, uid_t uid,
 		     const struct vmj_quota_state *now, uint64_t new_bytes, struct vmj_error *err)
 {
 	uint64_t left = now->free_bytes > new_bytes ? now->free_bytes - new_bytes : 0;
-	char room[24], more[24];
+	char room[24], more[64];
 	int rc = check_bounds(s, uid, now, new_bytes, err);
 
 	if (rc < 0 || !is_below(now->total_bytes, left, s->low))
 		return rc;
-	return vmj_fail_user(err, ENOSPC,
-			     "storage %s: %s (%u %%) are free and this takes %s more: no new disk "
-			     "is promised where less than %u %% would be left: remove what you do "
-			     "not need, or ask the administrator for room",
-			     s->name, vmj_format_bytes(now->free_bytes, room, sizeof(room)),
-			     percent_of(now->total_bytes, now->free_bytes),
-			     vmj_format_bytes(new_bytes, more, sizeof(more)), s->low);
+	return vmj_fail_user(
+		err, ENOSPC,
+		"storage %s: %s (%u %%) are free%s: no new disk is promised where less than %u %% "
+		"would be left: remove what you do not need, or ask the administrator for room",
+		s->name, vmj_format_bytes(now->free_bytes, room, sizeof(room)),
+		percent_of(now->total_bytes, now->free_bytes), show_more(new_bytes, more), s->low);
 }

@@ -201,8 +201,8 @@ static void check_at_rest(struct one *o)
 		check_deep(o);
 	if (o->n_orphans == 0 || !is_unchanged(o))
 		return;
-	snprintf(what, sizeof(what), "%u files that the volume does not name, such as %s",
-		 o->n_orphans, o->orphan);
+	snprintf(what, sizeof(what), "%u file%s that the volume does not name, such as %s",
+		 o->n_orphans, o->n_orphans == 1 ? "" : "s", o->orphan);
 	vmj_check_mend_volume(o->k, o->uid, o->name, o->where, what);
 }
 
