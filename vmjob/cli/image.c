@@ -250,8 +250,9 @@ static int run_rm(const struct vmj_verb *verb, int argc, char **argv)
 	if (vmj_request_set_image(&image, o.arguments[0], &err) < 0)
 		return vmj_say_failed(&err);
 	if (image.image_owner[0]) {
-		vmj_say("image \"%s/%s\": only your own images can be removed, by their NAME%s",
-			image.image_owner, image.image, " (the public ones with --public)");
+		vmj_say("image \"%s/%s\": only your own images can be removed, by their NAME, "
+			"and public ones by root with --public",
+			image.image_owner, image.image);
 		return VMJ_EXIT_FAILED;
 	}
 	if (vmj_domain_find(o.storage, &storage, &err) < 0 ||
