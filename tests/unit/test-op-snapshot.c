@@ -37,6 +37,7 @@ static unsigned int saves;
 static struct vmj_virt_chain chains[2]; /* of vda and vdb */
 static unsigned int n_disks;
 static enum { SWITCHES, REFUSES, ANSWER_LOST } qemu;
+static bool locked; /* no commits */
 
 static void run(const char *const *argv)
 {
@@ -118,6 +119,8 @@ int __wrap_vmj_virt_commit(struct vmj_virt *v, const struct vmj_virt_merge *m,
 int __wrap_vmj_virt_commit(struct vmj_virt *v, const struct vmj_virt_merge *m,
 			   struct vmj_error *err)
 {
+	if (locked)
+		return vmj_fail(err, EBUSY, "a lock is left over");
 	RUN("qemu-img", "commit", "-q", "-d", "-f", "qcow2", m->gone);
 	RUN("qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", m->below, leave(m));
 	return 0;
@@ -287,7 +290,7 @@ static int begin(void **state)
 				   .host = "n1",
 				   .boot_id = "11111111-2222-3333-4444-555555555555",
 				   .id = "a1"};
-	has_guest = false;
+	has_guest = locked = false;
 	qemu = SWITCHES;
 	n_disks = saves = 0;
 	LIST_INIT(&agent.volume_tasks);
@@ -459,6 +462,37 @@ static void test_of_a_guest(void **state)
 	holds("data", NULL, 4, 2, 64);
 }
 
+/* What cannot be merged while the guest runs is merged later. */
+static void test_no_commit(void **state)
+{
+	const struct vmj_lease_who who = {.host = agent.host,
+					  .boot = agent.boot_id,
+					  .agent = agent.id,
+					  .guest = true,
+					  .job = JOB};
+
+	give_disk("data");
+	put("data", 1, 0, 2048);
+	does("{\"op\":\"snapshot-create\",\"volume\":\"data\",\"name\":\"one\"}");
+	put("data", 2, 0, 64);
+	does("{\"op\":\"snapshot-create\",\"volume\":\"data\",\"name\":\"two\"}");
+	put("data", 3, 1, 64);
+	locked = true;
+	does("{\"op\":\"snapshot-rm\",\"volume\":\"data\",\"name\":\"one\"}");
+	assert_followed(0, "data");
+	assert_int_equal(chains[0].n, 3);
+	does("{\"op\":\"snapshot-create\",\"volume\":\"data\",\"name\":\"three\"}");
+	does("{\"op\":\"snapshot-rm\",\"volume\":\"data\",\"name\":\"three\"}");
+	assert_followed(0, "data");
+	assert_int_equal(chains[0].n, 3); /* that one was pulled */
+	has_guest = false;
+	assert_int_equal(vmj_lease_release(storage.path, USER, "data", &who, NULL), 0);
+	does("{\"op\":\"snapshot-rm\",\"volume\":\"data\",\"name\":\"two\"}");
+	assert_int_equal(read_back("data").n_layers, 1);
+	holds("data", NULL, 2, 0, 64);
+	holds("data", NULL, 3, 1, 64);
+}
+
 /* Either QEMU has not switched, and nothing was done; or it has, and the answer was lost. */
 static void test_libvirt_fails(void **state)
 {
@@ -537,9 +571,9 @@ static void test_our_own_restart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_of_nobodys_volume), TEST(test_refusals),      TEST(test_bounds),
-		TEST(test_of_a_guest),        TEST(test_libvirt_fails), TEST(test_of_all_disks),
-		TEST(test_our_own_restart),
+		TEST(test_of_nobodys_volume), TEST(test_refusals),        TEST(test_bounds),
+		TEST(test_of_a_guest),        TEST(test_no_commit),       TEST(test_libvirt_fails),
+		TEST(test_of_all_disks),      TEST(test_our_own_restart),
 	};
 
 	if (geteuid() != 0) {

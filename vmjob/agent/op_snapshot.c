@@ -55,6 +55,17 @@ static void follow(struct vmj_volume_task *t, int rc)
 
 /* --- flatten ---------------------------------------------------------------------------------- */
 
+/* QEMU may be unable to commit as long as the guest runs; what else can be done is done. */
+static int merge_without_commit(struct vmj_volume_site *s, struct vmj_volume *v,
+				struct vmj_error *err)
+{
+	int rc;
+
+	s->env.live_commit = NULL;
+	rc = vmj_layers_recover(&s->env, v, err);
+	return rc < 0 ? rc : 1;
+}
+
 static int merge_all(struct vmj_volume_site *s, struct vmj_volume *v, struct vmj_error *err)
 {
 	int rc;
@@ -62,6 +73,8 @@ static int merge_all(struct vmj_volume_site *s, struct vmj_volume *v, struct vmj
 	do {
 		vmj_volume_task_progress(0, s->task);
 		rc = vmj_volume_merge(&s->env, v, err);
+		if (rc == -EBUSY && s->env.live_commit)
+			rc = merge_without_commit(s, v, err);
 	} while (rc > 0);
 	return rc;
 }
@@ -109,19 +122,28 @@ void vmj_snapshots_recover(struct vmj_entry *e)
 
 /* --- create ----------------------------------------------------------------------------------- */
 
+static int take(struct vmj_volume_task *t, struct vmj_volume_site *site, struct vmj_error *err)
+{
+	struct vmj_snapshot_part part = {.v = &t->v, .site = site};
+	struct vmj_snapshot_args *args = t->args;
+
+	if (t->guest_job)
+		return vmj_snapshot_take_live(t, t->guest_job, &part, 1, args->name, err);
+	return vmj_snapshot_create(&site->env, &t->v, args->name, time(NULL), err);
+}
+
+/* A chain that is too long is made shorter if it can be. */
 static int create_work(struct vmj_volume_task *t, struct vmj_error *err)
 {
 	vmj_auto_volume_site struct vmj_volume_site site = VMJ_VOLUME_SITE_INIT;
 	struct vmj_snapshot_args *args = t->args;
-	struct vmj_snapshot_part part = {.v = &t->v, .site = &site};
 	int rc = vmj_volume_site_open(&site, t, t->storage, &t->v, t->guest_job, err);
 
-	if (rc < 0)
-		return rc;
-	if (t->guest_job)
-		rc = vmj_snapshot_take_live(t, t->guest_job, &part, 1, args->name, err);
-	else
-		rc = vmj_snapshot_create(&site.env, &t->v, args->name, time(NULL), err);
+	if (rc == 0)
+		rc = take(t, &site, err);
+	if (rc == -E2BIG && t->v.n_snapshots < VMJ_SNAPSHOTS_MAX &&
+	    merge_all(&site, &t->v, NULL) == 0)
+		rc = take(t, &site, err);
 	if (rc < 0)
 		return rc;
 	json_object_object_add(

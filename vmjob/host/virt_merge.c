@@ -116,8 +116,9 @@ static int wait_for_end(struct watch *w, virDomainPtr d, const struct vmj_virt_m
 		ended = wait_a_while(w);
 		rc = virDomainGetBlockJobInfo(d, m->target, &info, 0);
 		if (rc < 0)
-			return vmj_virt_fail(err, "cannot see what disk %s of guest %s does",
-					     m->target, virDomainGetName(d));
+			return vmj_virt_fail(
+				err, "cannot see what disk %s of guest vmjob-%" PRIu32 " does",
+				m->target, m->job);
 		if (rc == 0)
 			return 0;
 		if (m->progress && info.end)
@@ -147,6 +148,20 @@ static int is_gone(struct vmj_virt *v, const struct vmj_virt_merge *m, struct vm
 	return rc < 0 ? rc : !vmj_virt_chain_has(&chain, m->gone);
 }
 
+/* libvirt 9.0 has its lock manager lock the file that takes the data in, and never unlock it. */
+static int start_failed(const struct vmj_virt_merge *m, struct vmj_error *err)
+{
+	bool locked = virGetLastErrorCode() == VIR_ERR_RESOURCE_BUSY;
+	int rc = vmj_virt_fail(err, "cannot merge layers of disk %s of guest vmjob-%" PRIu32,
+			       m->target, m->job);
+
+	if (!locked)
+		return rc;
+	if (err)
+		err->code = EBUSY;
+	return -EBUSY;
+}
+
 static int run(struct vmj_virt *v, const struct vmj_virt_merge *m, start_fn start,
 	       struct vmj_error *err)
 {
@@ -164,8 +179,7 @@ static int run(struct vmj_virt *v, const struct vmj_virt_merge *m, start_fn star
 		return vmj_fail(err, ENOMEM, "out of memory");
 	id = watch_start(w, c, d);
 	if (id < 0 || start(d, m) < 0)
-		rc = vmj_virt_fail(err, "cannot merge layers of disk %s of guest %s", m->target,
-				   virDomainGetName(d));
+		rc = start_failed(m, err);
 	else
 		rc = wait_for_end(w, d, m, err);
 	if (id >= 0)

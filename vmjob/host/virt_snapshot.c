@@ -30,7 +30,7 @@ static int open_description(virDomainPtr d, xmlXPathContextPtr *ret, struct vmj_
 	xmlDocPtr doc;
 
 	if (!xml)
-		return vmj_virt_fail(err, "cannot see guest %s", virDomainGetName(d));
+		return vmj_virt_fail(err, "cannot see the chains of the guest's disks");
 	doc = xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET);
 	*ret = doc ? xmlXPathNewContext(doc) : NULL;
 	if (*ret)

@@ -49,6 +49,7 @@ struct vmj_virt_merge {
 };
 /* Commit: into the file below. Pull: into the disk's top, of which `gone` is the backing file. Both
  * wait for the end. Whether it was done, the chain tells; gone already is success. */
+/* EBUSY: not as long as this guest runs (doc/decisions/merges-and-locks.md). */
 int vmj_virt_commit(struct vmj_virt *v, const struct vmj_virt_merge *m, struct vmj_error *err);
 int vmj_virt_pull(struct vmj_virt *v, const struct vmj_virt_merge *m, struct vmj_error *err);
 

@@ -296,6 +296,13 @@ static int merge(const struct vmj_layers_env *env, struct vmj_volume *v, const s
 	return rc < 0 ? rc : vmj_merge_conclude(env, v, m, err);
 }
 
+static enum vmj_merge_where where_of(const struct vmj_layers_env *env)
+{
+	if (!env->live_has)
+		return VMJ_MERGE_OFFLINE;
+	return env->live_commit ? VMJ_MERGE_LIVE : VMJ_MERGE_LIVE_NO_COMMIT;
+}
+
 int vmj_volume_merge(const struct vmj_layers_env *env, struct vmj_volume *v, struct vmj_error *err)
 {
 	struct vmj_layer_facts facts[VMJ_LAYERS_MAX];
@@ -306,7 +313,7 @@ int vmj_volume_merge(const struct vmj_layers_env *env, struct vmj_volume *v, str
 		rc = env->look(v, facts, env->arg, err);
 	if (rc < 0)
 		return rc;
-	m = vmj_merge_next(v, facts, env->live_has != NULL);
+	m = vmj_merge_next(v, facts, where_of(env));
 	if (m.way == VMJ_MERGE_NOTHING)
 		return 0;
 	rc = merge(env, v, &m, err);

@@ -51,7 +51,7 @@ struct vmj_layers_env {
 
 	/* For a volume in a running guest, all NULL else. Commit, pull: as above, done by QEMU on
 	 * its open files; `above`: the layer over `child`, which gets `layer` for its parent.
-	 * Accept what has been done already. */
+	 * Accept what has been done already. live_commit alone may be NULL: not to be had now. */
 	int (*live_commit)(const struct vmj_volume *v, const char *above, const char *child,
 			   const char *layer, void *arg, struct vmj_error *err);
 	int (*live_pull)(const struct vmj_volume *v, const char *parent, void *arg,

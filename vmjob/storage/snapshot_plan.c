@@ -132,6 +132,7 @@ int vmj_snapshot_forget(struct vmj_volume *v, const char *name, struct vmj_error
 struct look {
 	const struct vmj_volume *v;
 	const struct vmj_layer_facts *facts;
+	enum vmj_merge_where where;
 	unsigned int n_open; /* files that a guest has open, the top first */
 	const char *open[VMJ_CHAIN_MAX];
 };
@@ -219,7 +220,8 @@ static bool may_commit(const struct look *k, const struct vmj_layer *layer,
 		return false; /* the program wants to write to both */
 	if (place_of(k, child->file) < 0)
 		return true;
-	return !is_top(k, child->file) && children_are_own(k, child->file);
+	return k->where == VMJ_MERGE_LIVE && !is_top(k, child->file) &&
+	       children_are_own(k, child->file);
 }
 
 /* A shared layer does not go away by being copied: only where the chain is too long. */
@@ -272,12 +274,12 @@ static void look_at(const struct look *k, const struct vmj_layer *layer, struct 
 }
 
 struct vmj_merge vmj_merge_next(const struct vmj_volume *v, const struct vmj_layer_facts *facts,
-				bool live)
+				enum vmj_merge_where where)
 {
-	struct look k = {.v = v, .facts = facts};
+	struct look k = {.v = v, .facts = facts, .where = where};
 	struct vmj_merge m = {.way = VMJ_MERGE_NOTHING};
 
-	if (live && vmj_volume_chain(v, NULL, k.open, &k.n_open, NULL) < 0)
+	if (where != VMJ_MERGE_OFFLINE && vmj_volume_chain(v, NULL, k.open, &k.n_open, NULL) < 0)
 		return m;
 	for (unsigned int i = 0; i < v->n_layers && m.way == VMJ_MERGE_NOTHING; i++)
 		look_at(&k, &v->layers[i], &m);

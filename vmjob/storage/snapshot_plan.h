@@ -71,10 +71,16 @@ int vmj_snapshot_revert(struct vmj_volume *v, const char *name, char ret_old[VMJ
 /* Remove the name. ENOENT by the user's fault. */
 int vmj_snapshot_forget(struct vmj_volume *v, const char *name, struct vmj_error *err);
 
-/* The next merge of v that makes sense; facts: one for each layer. live: a guest has the top's
- * chain open. What cannot be done while it runs is left for later. */
+/* Has a guest the top's chain open? What cannot be done while it runs is left for later. */
+enum vmj_merge_where {
+	VMJ_MERGE_OFFLINE,
+	VMJ_MERGE_LIVE,
+	VMJ_MERGE_LIVE_NO_COMMIT, /* its QEMU cannot commit just now */
+};
+
+/* The next merge of v that makes sense; facts: one for each layer. */
 struct vmj_merge vmj_merge_next(const struct vmj_volume *v, const struct vmj_layer_facts *facts,
-				bool live);
+				enum vmj_merge_where where);
 /* The tree after it. */
 int vmj_merge_apply(struct vmj_volume *v, const struct vmj_merge *m, struct vmj_error *err);
 
