@@ -250,8 +250,8 @@ static int rm_work(struct vmj_volume_task *t, struct vmj_error *err)
 		return rc;
 	*err = why;
 	return vmj_fail_prefix(
-		err, "the snapshot is removed, but its space is not free yet (repeat this "
-		     "to try again)");
+		err, "the snapshot is removed, but its space is not free yet (the next removal "
+		     "of one of this volume tries again)");
 }
 
 static const struct vmj_volume_kind rm_kind = {
