@@ -41,6 +41,15 @@ static int lock_dir(int owner, const char *tmp, int *ret_lock)
 	return 0;
 }
 
+/* With its lock, which is given back. On NFS a file that is open has another name in its directory
+ * after it was removed, until it is closed: only then can the directory go. */
+static void remove_dir(int owner, const char *tmp, int *lock)
+{
+	vmj_remove_tree(owner, tmp, NULL);
+	*lock = vmj_close(*lock);
+	unlinkat(owner, tmp, AT_REMOVEDIR);
+}
+
 static void remove_leavings(int owner)
 {
 	int fd = openat(owner, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -58,7 +67,7 @@ static void remove_leavings(int owner)
 		    strlen(e->d_name) > ENTRY_MAX)
 			continue;
 		if (lock_dir(owner, e->d_name, &lock) == 0)
-			vmj_remove_tree(owner, e->d_name, NULL);
+			remove_dir(owner, e->d_name, &lock);
 	}
 }
 
@@ -216,7 +225,7 @@ int vmj_image_tmp_publish(struct vmj_image_tmp *t, const char *name, bool public
 void vmj_image_tmp_done(struct vmj_image_tmp *t)
 {
 	if (t->tmp[0])
-		vmj_remove_tree(t->owner, t->tmp, NULL);
+		remove_dir(t->owner, t->tmp, &t->lock);
 	t->lock = vmj_close(t->lock);
 	t->dir = vmj_close(t->dir);
 	t->owner = vmj_close(t->owner);
