@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 top=$(realpath "$BATS_TEST_DIRNAME/../..")
 build=$top/build
 there_functions=$(<"$top/tests/system/lib/there.bash")
-for part in there bed jobs guests; do
+for part in there bed jobs guests storage; do
 	# shellcheck disable=SC1090 # one of ours
 	. "$top/tests/system/lib/$part.bash"
 done
@@ -79,9 +79,11 @@ teardown()
 {
 	[ -n "${BATS_TEST_COMPLETED:-}" ] || [ -n "${BATS_TEST_SKIPPED:-}" ] || show_logs || :
 	cancel_listed "$BATS_TEST_TMPDIR/jobs"
+	remove_volumes "$BATS_TEST_TMPDIR/volumes"
 }
 
 teardown_file()
 {
 	cancel_listed "$BATS_FILE_TMPDIR/jobs"
+	remove_volumes "$BATS_FILE_TMPDIR/volumes"
 }

@@ -25,6 +25,12 @@ there()
 	on "$1" bash -c "$there_functions"$'\n"$@"' there "${@:2}"
 }
 
+# there_as USER HOST FUNCTION [ARG...]: the same as that user.
+there_as()
+{
+	on_as "$1" "$2" bash -c "$there_functions"$'\n"$@"' there "${@:3}"
+}
+
 # scaled SECONDS: how long that is on this machine (VMJOB_TIMEOUT_SCALE, a whole number).
 scaled()
 {

@@ -175,3 +175,44 @@ nothing_left()
 	echo "$found"
 	[ -z "$found" ]
 }
+
+# qemu_writes DOMAIN VOLUME COMMAND: has QEMU itself write to a volume of a guest, as the guest would.
+qemu_writes()
+{
+	virsh -q -c qemu:///system qemu-monitor-command "$1" --hmp "qemu-io -d $(disk_of "$1" "$2" .qdev) \"$3\"" >/dev/null
+}
+
+# qemu_holds DOMAIN VOLUME NUMBER: is this the pattern in the first MiB, as QEMU has it?
+qemu_holds()
+{
+	local text
+	qemu_writes "$1" "$2" flush
+	text=$(qemu-io -r -U -f qcow2 -c "read -P $3 0 1M" "$(disk_of "$1" "$2" .inserted.file)" 2>&1)
+	echo "$text"
+	[[ $text != *"verification failed"* && $text == *"read 1048576/"* ]]
+}
+
+disk_of()
+{
+	virsh -q -c qemu:///system qemu-monitor-command "$1" '{"execute":"query-block"}' |
+		jq -r --arg volume "/$2/" ".return[] | select(.inserted.file // \"\" | contains(\$volume)) | $3"
+}
+
+# What no image, volume or snapshot can be called.
+no_names=('' . .. .hidden a/b ../x /etc/passwd 'a b' $'a\nb' $'a\e[2J' $'\xff' "$(printf 'x%.0s' {1..300})")
+
+# names_refused COMMAND...: with each of these in place of @ in its words, it fails with one printable sentence; says
+# where it does not.
+names_refused()
+{
+	local name text status found=0
+	for name in "${no_names[@]}"; do
+		status=0
+		text=$("${@//@/"$name"}" 2>&1 </dev/null) || status=$?
+		[ $status -gt 0 ] && [ $status -lt 126 ] && [ "$(wc -l <<<"$text")" = 1 ] && ! grep -q '[[:cntrl:]]' <<<"$text" && continue
+		printf '%q ' "${@//@/"$name"}" "-> $status: $text"
+		echo
+		found=1
+	done
+	return $found
+}
