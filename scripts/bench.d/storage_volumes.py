@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many volumes, made by asking the agent itself.
+
+storage_volumes.py make COUNT      volumes bench-0, bench-1 … of alice
+storage_volumes.py list SAMPLES    prints the median of `vmjob volume list`, in milliseconds
+storage_volumes.py lease COUNT     lets this host hold the lease of each, as for guests that run here"""
+import json
+import os
+import pwd
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+
+ALICE = ("setpriv", "--reuid=alice", "--regid=alice", "--init-groups")
+LEASES = "/srv/vmjob/leases"
+
+
+def receive(agent, size):
+    data = b""
+    while len(data) < size:
+        data += agent.recv(size - len(data)) or sys.exit("the agent closed the connection")
+    return data
+
+
+def ask(agent, request):
+    text = b"J" + json.dumps(request).encode()
+    agent.sendall(struct.pack(">I", len(text)) + text)
+    while True:
+        (size,) = struct.unpack(">I", receive(agent, 4))
+        answer = json.loads(receive(agent, size)[1:])
+        if "ok" in answer:
+            return answer
+
+
+def make(count):
+    agent = socket.socket(socket.AF_UNIX)
+    agent.connect("/run/vmjob/agent.sock")
+    for i in range(count):
+        answer = ask(agent, {"op": "volume-create", "volume": f"bench-{i}", "size_mib": 1024,
+                             "uid": pwd.getpwnam("alice").pw_uid})
+        if not answer["ok"]:
+            sys.exit(answer["error"])
+
+
+def list_volumes(samples):
+    times = []
+    for _ in range(samples + 1):
+        begin = time.monotonic()
+        subprocess.run((*ALICE, "vmjob", "volume", "list"), check=True, stdout=subprocess.DEVNULL)
+        times.append((time.monotonic() - begin) * 1000)
+    print(f"{statistics.median(times[1:]):.1f}")
+
+
+def lease(count):
+    for i in range(count):
+        directory = f"{LEASES}/{pwd.getpwnam('alice').pw_uid}.bench-{i}"
+        latest = max(os.listdir(directory))
+        with open(f"{directory}/{latest}", encoding="utf-8") as file:
+            record = json.load(file)
+        record |= {"what": "guest", "job": 1000000 + i, "released": False}
+        with open(f"{directory}/{latest}", "w", encoding="utf-8") as file:
+            json.dump(record, file)
+
+
+{"make": make, "list": list_volumes, "lease": lease}[sys.argv[1]](int(sys.argv[2]))
