@@ -94,8 +94,10 @@ EOF
 config_vmjob()
 {
 	cat <<'EOF'
+# The machine's own disk, which may be rather full.
 storage default {
 	path = "/srv/vmjob"
+	low = 1
 }
 
 storage small {
