@@ -38,6 +38,15 @@ static struct vmj_volume tree(void)
 	};
 }
 
+/* Compared as text: what lies between a struct's members is nobody's. */
+static void assert_same(const struct vmj_volume *a, const struct vmj_volume *b)
+{
+	vmj_autofree char *x = vmj_volume_format(a), *y = vmj_volume_format(b);
+
+	assert_non_null(x);
+	assert_string_equal(x, y);
+}
+
 static void assert_comes_back(const struct vmj_volume *v)
 {
 	vmj_autofree char *text = vmj_volume_format(v);
@@ -46,7 +55,7 @@ static void assert_comes_back(const struct vmj_volume *v)
 
 	assert_non_null(text);
 	assert_done(vmj_volume_parse(text, strlen(text), &back, &err), err);
-	assert_memory_equal(&back, v, sizeof(back));
+	assert_same(&back, v);
 }
 
 static void json_comes_back(void **state)
@@ -375,7 +384,7 @@ static void written_is_read(void **state)
 			    "volume \"data\" does not exist");
 	assert_done(vmj_volume_write(*state, &v, &err), err);
 	assert_done(vmj_volume_read(*state, 2001, "data", &back, &err), err);
-	assert_memory_equal(&v, &back, sizeof(v));
+	assert_same(&v, &back);
 	in_dir(state, "volumes/2001/data/volume.json", path);
 	assert_string_equal(vmj_volume_path(*state, &v, "volume.json", buf), path);
 	assert_int_equal(stat(path, &st), 0);

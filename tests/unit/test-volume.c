@@ -98,6 +98,15 @@ static struct vmj_volume read_back(void **state, const char *name)
 	return v;
 }
 
+/* Compared as text: what lies between a struct's members is nobody's. */
+static void assert_same(const struct vmj_volume *a, const struct vmj_volume *b)
+{
+	vmj_autofree char *x = vmj_volume_format(a), *y = vmj_volume_format(b);
+
+	assert_non_null(x);
+	assert_string_equal(x, y);
+}
+
 static const char *path_of(void **state, const struct vmj_volume *v, const char *file)
 {
 	static char buf[4][VMJ_VOLUME_PATH_MAX];
@@ -173,7 +182,7 @@ static void an_empty_one(void **state)
 	struct vmj_volume v = create(state, "data", false), back = read_back(state, "data");
 	struct stat st;
 
-	assert_memory_equal(&v, &back, sizeof(v));
+	assert_same(&v, &back);
 	assert_int_equal(v.virtual_bytes, 4 * MIB);
 	assert_int_equal(v.n_layers, 1);
 	assert_sound(state, "data");
@@ -333,7 +342,7 @@ static void one_that_nobody_changed(void **state)
 		assert_int_equal(c.n_layers, 2);
 		assert_int_equal(c.virtual_bytes, v.virtual_bytes);
 	}
-	assert_memory_equal(&before, &v, sizeof(v));
+	assert_same(&before, &v);
 	assert_sound(state, "golden");
 	assert_sound(state, "c7");
 	user_writes(state, &c, "write -P 9 1M 64k");
@@ -454,7 +463,7 @@ static void clones_that_cannot_be(void **state)
 	assert_user_refused(clone(state, &v, NULL, "data", false, &c, &err), err, EEXIST,
 			    "exists already");
 	assert_user_refused(clone(state, &v, NULL, "../x", false, &c, &err), err, EINVAL, "name");
-	assert_memory_equal(&v, &before, sizeof(v));
+	assert_same(&v, &before);
 	assert_int_equal(volumes(state), 1);
 	assert_sound(state, "data");
 }
@@ -511,7 +520,7 @@ static void it_grows(void **state)
 	assert_done(vmj_volume_resize(*state, &v, 12 * MIB, &err), err);
 	assert_int_equal(v.virtual_bytes, 12 * MIB);
 	back = read_back(state, "root");
-	assert_memory_equal(&v, &back, sizeof(v));
+	assert_same(&v, &back);
 	assert_sound(state, "root");
 	user_writes(state, &v, "write -P 2 11M 1M");
 	assert_true(user_reads(state, &v, "read -P 1 0 64k"));
@@ -587,7 +596,7 @@ static void another_group_may_pass(void **state)
 	assert_done(vmj_volume_lend(*state, &v, GROUP + 1, &err), err);
 	back = read_back(state, "data");
 	assert_int_equal(back.gid, GROUP + 1);
-	assert_memory_equal(&v, &back, sizeof(v));
+	assert_same(&v, &back);
 	assert_int_equal(stat_of(state, &v, NULL).st_gid, GROUP + 1);
 	assert_int_equal(stat_of(state, &v, NULL).st_mode & 07777, 0710);
 }

@@ -41,6 +41,7 @@ struct vmj_agent {
 	struct vmj_sweep *sweep;
 	struct vmj_server *server;
 	LIST_HEAD(, vmj_volume_task) volume_tasks; /* under way */
+	int64_t answered_us[VMJ_CONFIG_ITEMS_MAX]; /* when each storage last did, to such a task */
 	struct vmj_spaces *spaces;
 	struct vmj_keeper *keeper;
 	struct json_object *usage; /* of storages, by path, as last counted (op_storage.c) */

@@ -309,15 +309,10 @@ static int make_clone(struct vmj_volume_task *t, struct vmj_error *err)
 	return rc;
 }
 
-/* Under the lease of the new name, too: what a crash leaves of it is then told from what is under
- * way. */
 static int clone_work(struct vmj_volume_task *t, struct vmj_error *err)
 {
-	const struct vmj_lease_who who = vmj_volume_task_who(t);
 	const struct clone_args *a = t->args;
-	const char *domain = t->storage->path;
 	uint64_t bytes = 0;
-	uint32_t epoch;
 	int rc;
 
 	if (t->guest_job && !*a->snapshot)
@@ -330,18 +325,10 @@ static int clone_work(struct vmj_volume_task *t, struct vmj_error *err)
 	if (rc == 0 && strcmp(a->to, t->name) == 0)
 		rc = vmj_fail_user(err, EEXIST, "volume \"%s\" cannot be its own clone", t->name);
 	if (rc == 0 && a->full)
-		rc = vmj_volume_stored(domain, &t->v, &bytes, err);
+		rc = vmj_volume_stored(t->storage->path, &t->v, &bytes, err);
 	if (rc == 0)
 		rc = vmj_quota_admit(t->storage, t->uid, bytes, err);
-	if (rc == 0)
-		rc = vmj_lease_take(domain, t->uid, a->to, &who, &epoch, err);
-	if (rc < 0)
-		return rc;
-	rc = epoch > 1 ? vmj_volume_sweep(domain, t->uid, a->to, err) : 0;
-	if (rc == 0)
-		rc = make_clone(t, err);
-	vmj_lease_release(domain, t->uid, a->to, &who, NULL);
-	return rc;
+	return rc == 0 ? make_clone(t, err) : rc;
 }
 
 static const struct vmj_volume_kind clone_kind = {.need = VMJ_VOLUME_CHANGE_LIVE,

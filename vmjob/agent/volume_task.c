@@ -18,6 +18,7 @@
 #include "vmjob/storage/layout.h"
 
 #define PROGRESS_US (500 * 1000ull)
+#define ANSWERED_US (10 * 1000000ll) /* for so long a storage is taken to answer */
 
 /* --- on a worker ------------------------------------------------------------------------------ */
 
@@ -147,7 +148,8 @@ static void task_work(void *arg)
 {
 	struct vmj_volume_task *t = arg;
 
-	t->rc = vmj_storage_check(t->storage->path, &t->err);
+	t->rc = t->fresh ? 0 : vmj_storage_check(t->storage->path, &t->err);
+	t->answered = t->rc == 0;
 	if (t->rc == 0)
 		t->rc = find_gid(t, &t->err);
 	if (t->rc < 0)
@@ -178,11 +180,19 @@ static void task_free(struct vmj_volume_task *t)
 	free(t);
 }
 
+/* Asking a storage whether it answers takes a process (layout.c): not for each of many tasks. */
+static int64_t *answered_us(const struct vmj_volume_task *t)
+{
+	return &t->agent->answered_us[t->storage - t->settings->config->storages];
+}
+
 static void task_done(void *arg)
 {
 	struct vmj_volume_task *t = arg;
 
 	LIST_REMOVE(t, link);
+	if (t->answered && !t->fresh)
+		*answered_us(t) = vmj_now_us();
 	if (t->kind->done)
 		t->kind->done(t, t->rc);
 	if (t->call && t->rc < 0)
@@ -282,6 +292,7 @@ static int read_request(struct vmj_volume_task *t, struct vmj_error *err)
 static int submit(struct vmj_volume_task *t, struct vmj_error *err)
 {
 	struct vmj_agent *a = t->agent;
+	int64_t age;
 	int rc;
 
 	if (t->call) {
@@ -290,6 +301,8 @@ static int submit(struct vmj_volume_task *t, struct vmj_error *err)
 		if (rc < 0)
 			return vmj_fail(err, -rc, "the agent has no memory left");
 	}
+	age = vmj_now_us() - *answered_us(t);
+	t->fresh = age >= 0 && age < ANSWERED_US;
 	rc = vmj_pool_submit(a->pool, lane_of(t), task_work, task_done, t);
 	if (rc < 0)
 		return vmj_fail(err, -rc, "the agent cannot start a thread");

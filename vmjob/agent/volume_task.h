@@ -61,7 +61,8 @@ struct vmj_volume_task {
 	void *args;                  /* kind->args_size zeroed bytes, freed with the task */
 
 	struct vmj_volume v;
-	uint32_t guest_job; /* CHANGE_LIVE: in this guest of this host; 0: in none */
+	bool fresh, answered; /* the storage has answered just before; does so now */
+	uint32_t guest_job;   /* CHANGE_LIVE: in this guest of this host; 0: in none */
 	struct json_object *answer;
 
 	sd_event_source *timer;        /* progress is sent */

@@ -12,7 +12,8 @@
  *	    layer-<n>.qcow2		the user's; 0600 the writable top, 0400 a frozen one
  *	    memory-<n>.save		of a snapshot
  *
- * It appears by rename from <uid>/.new-<name>-<random> and goes by rename to .gone-<name>-<random>.
+ * It appears by rename from <uid>/.new-<name>-<random> (a clone: its source's name, which is the
+ *one that is leased) and goes by rename to .gone-<name>-<random>.
  *
  * Theory of operation. The layers are a tree: a layer's header names its parent by its bare name,
  * so directories of hard links (clones) keep right headers. Only the top is ever written to; a
@@ -244,8 +245,8 @@ int vmj_volume_remove(const char *domain, uid_t uid, const char *name, struct vm
 /* Finish or undo what a crash left: `pending`, and files that volume.json does not name.
  * Idempotent; v in and out. The caller holds the lease and no guest runs on it. */
 int vmj_volume_recover(const char *domain, struct vmj_volume *v, struct vmj_error *err);
-/* Remove what a crash left of a volume of this name that never appeared, or is removed. The caller
- * holds the name's lease. */
+/* Remove what a crash left of a volume of this name that never appeared or is removed, and of
+ * clones of it that never appeared. The caller holds the name's lease. */
 int vmj_volume_sweep(const char *domain, uid_t uid, const char *name, struct vmj_error *err);
 
 /* Remove the volumes of jobs that have ended, with their leases. Those in use are left. */

@@ -212,7 +212,7 @@ static int fill_full(struct clone *c, struct vmj_error *err)
 
 static int make(struct clone *c, struct vmj_error *err)
 {
-	int rc = vmj_making_begin(&c->m, c->spec->domain, &c->v, err);
+	int rc = vmj_making_begin(&c->m, c->spec->domain, &c->v, c->source->name, err);
 
 	if (rc < 0)
 		return rc;

@@ -130,7 +130,7 @@ int vmj_volume_create(const struct vmj_volume_spec *spec, struct vmj_volume *ret
 	int rc = describe(spec, &v, err);
 
 	if (rc == 0)
-		rc = vmj_making_begin(&m, spec->domain, &v, err);
+		rc = vmj_making_begin(&m, spec->domain, &v, v.name, err);
 	if (rc < 0)
 		return rc;
 	vmj_point("volume.make");

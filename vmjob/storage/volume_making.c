@@ -21,9 +21,10 @@ static int there_already(const char *name, struct vmj_error *err)
 			     name);
 }
 
-static int make_directory(struct vmj_making *m, const struct vmj_volume *v, struct vmj_error *err)
+static int make_directory(struct vmj_making *m, const struct vmj_volume *v, const char *guard,
+			  struct vmj_error *err)
 {
-	int rc = vmj_volume_tmp_name(VOLUME_NEW, v->name, m->tmp, err);
+	int rc = vmj_volume_tmp_name(VOLUME_NEW, guard, m->tmp, err);
 
 	if (rc < 0)
 		return rc;
@@ -67,7 +68,7 @@ static int check_number(int user, struct vmj_error *err)
 }
 
 int vmj_making_begin(struct vmj_making *m, const char *domain, const struct vmj_volume *v,
-		     struct vmj_error *err)
+		     const char *guard, struct vmj_error *err)
 {
 	vmj_autoclose int volumes = vmj_volumes_open(domain, err);
 	struct stat st;
@@ -82,7 +83,7 @@ int vmj_making_begin(struct vmj_making *m, const char *domain, const struct vmj_
 	if (fstatat(m->user, v->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return there_already(v->name, err);
 	rc = check_number(m->user, err);
-	return rc == 0 ? make_directory(m, v, err) : rc;
+	return rc == 0 ? make_directory(m, v, guard, err) : rc;
 }
 
 int vmj_making_seal(struct vmj_making *m, const struct vmj_volume *v, struct vmj_error *err)

@@ -82,9 +82,10 @@ struct vmj_making {
 	{                                         \
 		.user = -1, .dir = -1, .tmp = "", \
 	}
-/* volumes/<uid>/.new-<name>-…, open. -EEXIST by the user's fault: there is such a volume. */
+/* volumes/<uid>/.new-<guard>-…, open. guard: the name of which the caller holds the lease. -EEXIST
+ * by the user's fault: there is such a volume. */
 int vmj_making_begin(struct vmj_making *m, const char *domain, const struct vmj_volume *v,
-		     struct vmj_error *err);
+		     const char *guard, struct vmj_error *err);
 /* Writes volume.json; syncs. */
 int vmj_making_seal(struct vmj_making *m, const struct vmj_volume *v, struct vmj_error *err);
 /* It appears. -EEXIST as begin. */
