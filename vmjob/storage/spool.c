@@ -59,11 +59,15 @@ int vmj_spool_add(struct vmj_spool *s, const char *data, size_t len)
 		vmj_digest_add(s->digest, data, len);
 	while (len) {
 		size_t n = BLOCK - s->bytes % BLOCK;
+		bool zero;
 		int rc = 0;
 
 		if (n > len)
 			n = len;
-		if (is_zero(data, n))
+		zero = is_zero(data, n);
+		while (n < len && is_zero(data + n, len - n < BLOCK ? len - n : BLOCK) == zero)
+			n += len - n < BLOCK ? len - n : BLOCK;
+		if (zero)
 			s->bytes += n;
 		else
 			rc = put(s, data, n);
