@@ -86,7 +86,7 @@ void agent_dies(struct host *h)
 		else
 			become(h, v, IDLE, 0);
 	}
-	if (h->keeping == KEEP_WRITING) {
+	if (h->keeping == KEEP_WRITING || (h->registered && chance(w, 30))) {
 		struct ghost *g = add_ghost(h, GHOST_MS);
 
 		if (g) {
@@ -141,7 +141,8 @@ void power_on(struct host *h)
 
 	h->up = true;
 	h->boot_time = w->now;
-	h->rate = 950000 + (int64_t)rnd(w, 100001);
+	/* As far apart as they may be, mostly. */
+	h->rate = 950000 + (chance(w, 80) ? 100000 * (int64_t)rnd(w, 2) : (int64_t)rnd(w, 100001));
 	h->frozen_until = h->cut_until = 0;
 	h->hold_until = 0;
 	snprintf(h->boot, sizeof(h->boot), "n%u-boot-%u", h->index + 1, ++h->boots);
