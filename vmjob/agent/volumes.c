@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "vmjob/agent/volume_lock.h"
+#include "vmjob/base/log.h"
 
 /* --- storages -------------------------------------------------------------------------------- */
 
@@ -170,6 +171,27 @@ int vmj_guest_volume_adopt(struct vmj_work *w, struct vmj_guest_disk *d, struct 
 
 /* --- giving back ----------------------------------------------------------------------------- */
 
+/* What QEMU left: after a merge in the running guest, a header that names its parent by the whole
+ * path. Only while the lease is ours for certain; it can be done as well by whoever is next. */
+static void put_right(struct vmj_work *w, const struct vmj_guest_disk *d,
+		      const struct vmj_storage_config *s, const struct vmj_lease_who *me)
+{
+	struct vmj_error why;
+	struct vmj_volume v;
+	uint32_t epoch;
+	int r;
+
+	if (!d->epoch || d->readonly)
+		return;
+	r = w->adapters->lease_take(s->path, w->guest.uid, d->volume, me, &epoch, &why);
+	if (r == 0)
+		r = w->adapters->volume_read(s->path, w->guest.uid, d->volume, &v, &why);
+	if (r == 0)
+		r = w->adapters->volume_recover(s->path, &v, &why);
+	if (r < 0)
+		vmj_debug("volume %s: %s", d->volume, why.text);
+}
+
 /* What is done to the volume for the guest (a snapshot, for one) ends first. */
 int vmj_guest_volume_return(struct vmj_work *w, const struct vmj_guest_disk *d,
 			    struct vmj_error *err)
@@ -181,6 +203,8 @@ int vmj_guest_volume_return(struct vmj_work *w, const struct vmj_guest_disk *d,
 
 	if (r == 0)
 		r = vmj_volume_lock(s->path, w->guest.uid, d->volume, &lock, err);
+	if (r == 0)
+		put_right(w, d, s, &me);
 	if (r == 0)
 		r = w->adapters->lease_release(s->path, w->guest.uid, d->volume, &me, err);
 	if (r < 0 && err)
