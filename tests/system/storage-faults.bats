@@ -159,7 +159,7 @@ fill_small()
 	host=$(host_of "$job")
 	fill_small 64
 	await_domain "$job" paused "$host"
-	assert_equal "why it is paused" "$(shown "$job" .reason)" io
+	assert_equal "why it is paused" "$(shown "$job" .reason)" space
 	on ctl rm /srv/vmjob-small/filler
 	await_domain "$job" running "$host"
 	assert_went_on "$job" tight
@@ -180,8 +180,8 @@ random_disk()
 	local before
 	random_disk /tmp/random.raw
 	before=$(on ctl find /srv/vmjob-small -type f | wc -l)
-	fill_small 6000
-	refused space as_alice vmjob image import /tmp/random.raw --storage=small --name random
+	fill_small 11000
+	refused small as_alice vmjob image import /tmp/random.raw --storage=small --name random
 	on ctl rm /srv/vmjob-small/filler
 	assert_equal "files in the domain" "$(on ctl find /srv/vmjob-small -type f | wc -l)" "$before"
 	as_alice vmjob image import /tmp/random.raw --storage=small --name random >/dev/null
@@ -193,7 +193,7 @@ random_disk()
 	new_volume small:source --size=32M
 	on ctl bash -c 'qemu-io -f qcow2 -c "write -P 7 0 12M" "$1/$(jq -r .top "$1/volume.json")" >/dev/null' _ "$(volume_dir small:source)"
 	will_have_volume alice small:copy
-	fill_small 6000
+	fill_small 11000
 	refused '' as_alice vmjob volume clone --full small:source copy
 	on ctl rm /srv/vmjob-small/filler
 	refused copy as_alice vmjob volume show small:copy

@@ -119,7 +119,7 @@ start_writing()
 {
 	from_guest "$1" "$disk_in_guest mounted $2 && rm -f /run/stop-writing && i=0
 		while [ ! -e /run/stop-writing ]; do
-			i=\$((i + 1)); n=\$((i % 40))
+			i=\$((i + 1)); n=\$((i % 100))
 			rm -f sum\$n; head -c 65536 /dev/urandom >file\$n && md5sum file\$n >/run/sum && cp /run/sum sum\$n && sync || break
 			echo \$i >/run/written
 		done; touch /run/writing-ended"
