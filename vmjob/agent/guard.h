@@ -4,11 +4,11 @@
  * domain's volumes once this host's time there is over (policy/lease.h). It goes on when the agent
  * dies, hangs or is stopped, and serves the next one.
  *
- * The two share a page, the file RUNDIR/guard: for each domain until when it may be written. The
- * agent moves that on with each renewal. The guard holds a lock on the file while it lives, ends
- * when no promise is left, and sleeps until the next one runs out: it costs nothing meanwhile. It
- * looks at no storage, only at what processes have open (/proc/PID/fd), so that a dead file server
- * cannot hold it up.
+ * The two share a page, the file `guard` beside the agent's socket: for each domain until when it
+ * may be written. The agent moves that on with each renewal. The guard holds a lock on the file
+ * while it lives, ends when no promise is left, and sleeps until the next one runs out: it costs
+ * nothing meanwhile. It looks at no storage, only at what processes have open (/proc/PID/fd), so
+ * that a dead file server cannot hold it up.
  */
 #ifndef VMJ_AGENT_GUARD_H
 #define VMJ_AGENT_GUARD_H

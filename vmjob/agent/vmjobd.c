@@ -161,6 +161,18 @@ static int start_server(struct vmj_agent *a, struct vmj_error *err)
 	return vmj_server_new(&config, &a->server, err);
 }
 
+/* The guard's page is beside the socket: both are this agent's, and of this boot. */
+static int start_keeper(struct vmj_agent *a, struct vmj_error *err)
+{
+	const char *slash = strrchr(options.socket, '/');
+	int len = slash ? (int)(slash + 1 - options.socket) : 0;
+	vmj_autofree char *guard = NULL;
+
+	if (asprintf(&guard, "%.*sguard", len, options.socket) < 0)
+		return vmj_fail(err, ENOMEM, "no memory for the agent");
+	return vmj_keeper_new(a, guard, &a->keeper, err);
+}
+
 /* The server comes before the records, since it holds the lock that there is one agent only; it
  * serves nobody before the loop runs. */
 static int agent_start(struct vmj_agent *a, struct vmj_error *err)
@@ -204,7 +216,7 @@ static int agent_start(struct vmj_agent *a, struct vmj_error *err)
 	if (r == 0)
 		r = vmj_guests_load(a->guests, a->dir, err);
 	if (r == 0)
-		r = vmj_keeper_new(a, VMJ_RUNSTATEDIR "/vmjob/guard", &a->keeper, err);
+		r = start_keeper(a, err);
 	if (r == 0)
 		vmj_volumes_recover(a);
 	if (r == 0) {
