@@ -62,12 +62,12 @@ JobRequeue=1
 ReturnToService=2
 
 InactiveLimit=0
-KillWait=15
 MinJobAge=300
 
 # More on a slow machine (VMJOB_TIMEOUT_SCALE); Slurm advises against a MessageTimeout above 100.
 AuthInfo=cred_expire=$((5 * time_scale))
 SlurmdTimeout=$((10 * time_scale))
+KillWait=$((15 * time_scale))
 SlurmctldTimeout=$((10 * time_scale))
 BatchStartTimeout=$((10 * time_scale))
 TCPTimeout=$((2 * time_scale))

@@ -11,7 +11,7 @@ setup_file()
 	keep_guest first --job-name=first
 	keep_guest panics --job-name=panics
 	keep_guest eats --job-name=eats --vm-memory=256M
-	keep_guest obeys --job-name=obeys --vm-grace=0:20
+	keep_guest obeys --job-name=obeys --vm-grace="$(scaled 20)s"
 	if [ -z "${VMJOB_ONE_BY_ONE-}" ]; then
 		limit_kept limited 1
 		limit_kept warned 2
