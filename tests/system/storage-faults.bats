@@ -109,7 +109,7 @@ cut_for()
 	job=$(submit --wrap='echo ordinary')
 	assert_end "$job" COMPLETED 0:0
 	on_as alice ctl timeout 20 vmjob list >/dev/null || fail "vmjob list does not answer"
-	on_as alice ctl timeout 60 vmjob volume show one >/dev/null 2>&1 && fail "a volume is shown from storage that is cut"
+	on_as alice ctl timeout 10 vmjob volume show one >/dev/null 2>&1 && fail "a volume is shown from storage that is cut"
 	bed storage-mend all
 	await "$(scaled 20)" volume_is one .lease.job "$(kept one)" >/dev/null || fail "volumes are not shown after the mend"
 }

@@ -41,7 +41,6 @@ static const struct argp_option list_table[] = {
 	VMJ_OPTION_JSON,
 	{0},
 };
-static const struct argp_option revert_table[] = {{0}};
 static const struct argp_option rm_table[] = {
 	VMJ_OPTION_HOST,
 	{0},
@@ -96,7 +95,6 @@ static const struct argp list_argp = {
 	.doc = "Lists the snapshots of a volume, or of the volumes of a job's guest.",
 };
 static const struct argp revert_argp = {
-	.options = revert_table,
 	.parser = parse,
 	.args_doc = "VOLUME NAME",
 	.doc = "Makes a volume what it was at a snapshot.\v"
