@@ -6,95 +6,117 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
 #include "vmjob/storage/digest.h"
 
-#define PIECE (1u << 20)
+#define PIECE  (1u << 20)
+#define PIECES 8
 
 struct vmj_follow {
-	int fd, rc;
 	pthread_t thread;
+	struct vmj_digest *digest; /* the thread's, until it is joined */
+	char *pieces[PIECES];      /* a ring: `first` and those behind it are the thread's */
+	size_t lens[PIECES];
 	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t more;
-	uint64_t limit;
+	pthread_cond_t more, room;
+	unsigned int first, full;
 	bool ended, cancelled;
-	char sha256[65]; /* the thread's until it is joined, like rc */
 };
 
-/* Up to where it may read now, once that is beyond `done` or the end has come. */
-static uint64_t await_more(struct vmj_follow *f, uint64_t done)
+static bool await_more(struct vmj_follow *f)
 {
-	uint64_t limit;
+	bool more;
 
 	pthread_mutex_lock(&f->lock);
-	while (f->limit <= done && !f->ended)
+	while (!f->full && !f->ended)
 		pthread_cond_wait(&f->more, &f->lock);
-	limit = f->cancelled ? done : f->limit;
+	more = f->full && !f->cancelled;
 	pthread_mutex_unlock(&f->lock);
-	return limit;
-}
-
-static int read_all(struct vmj_follow *f, struct vmj_digest *d, char *buf)
-{
-	uint64_t done = 0, limit;
-
-	while ((limit = await_more(f, done)) > done) {
-		size_t len = limit - done < PIECE ? (size_t)(limit - done) : PIECE;
-		ssize_t n = pread(f->fd, buf, len, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		vmj_digest_add(d, buf, (size_t)n);
-		done += (uint64_t)n;
-	}
-	return 0;
+	return more;
 }
 
 static void *run(void *arg)
 {
 	struct vmj_follow *f = arg;
-	vmj_auto_digest struct vmj_digest *d = vmj_digest_new("SHA256");
-	vmj_autofree char *buf = malloc(PIECE);
-	char hex[VMJ_DIGEST_HEX_MAX];
 
-	f->rc = d && buf ? read_all(f, d, buf) : -ENOMEM;
-	if (f->rc == 0 && strlen(vmj_digest_end(d, hex)) == 64)
-		memcpy(f->sha256, hex, sizeof(f->sha256));
-	else if (f->rc == 0)
-		f->rc = -EIO;
+	while (await_more(f)) {
+		vmj_digest_add(f->digest, f->pieces[f->first], f->lens[f->first]);
+		pthread_mutex_lock(&f->lock);
+		f->first = (f->first + 1) % PIECES;
+		f->full--;
+		pthread_cond_signal(&f->room);
+		pthread_mutex_unlock(&f->lock);
+	}
 	return NULL;
 }
 
-struct vmj_follow *vmj_follow_start(int fd)
+static void follow_free(struct vmj_follow *f)
+{
+	for (unsigned int i = 0; i < PIECES; i++)
+		free(f->pieces[i]);
+	vmj_digest_free(f->digest);
+	free(f);
+}
+
+static bool allocate(struct vmj_follow *f)
+{
+	bool all = (f->digest = vmj_digest_new("SHA256")) != NULL;
+
+	for (unsigned int i = 0; i < PIECES; i++)
+		all &= (f->pieces[i] = malloc(PIECE)) != NULL;
+	return all;
+}
+
+struct vmj_follow *vmj_follow_start(void)
 {
 	struct vmj_follow *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return NULL;
-	f->fd = fd;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->more, NULL);
-	if (pthread_create(&f->thread, NULL, run, f) == 0)
+	pthread_cond_init(&f->room, NULL);
+	if (allocate(f) && pthread_create(&f->thread, NULL, run, f) == 0)
 		return f;
-	free(f);
+	follow_free(f);
 	return NULL;
 }
 
-void vmj_follow_to(struct vmj_follow *f, uint64_t offset)
+/* The piece behind the full ones, once it is empty: ours until it counts as full. */
+static unsigned int await_room(struct vmj_follow *f)
 {
+	unsigned int next;
+
 	pthread_mutex_lock(&f->lock);
-	f->limit = offset;
-	pthread_cond_signal(&f->more);
+	while (f->full == PIECES)
+		pthread_cond_wait(&f->room, &f->lock);
+	next = (f->first + f->full) % PIECES;
 	pthread_mutex_unlock(&f->lock);
+	return next;
+}
+
+void vmj_follow_add(struct vmj_follow *f, const char *data, size_t len)
+{
+	while (len) {
+		unsigned int next = await_room(f);
+		size_t n = len < PIECE ? len : PIECE;
+
+		memcpy(f->pieces[next], data, n);
+		f->lens[next] = n;
+		pthread_mutex_lock(&f->lock);
+		f->full++;
+		pthread_cond_signal(&f->more);
+		pthread_mutex_unlock(&f->lock);
+		data += n;
+		len -= n;
+	}
 }
 
 static int end(struct vmj_follow *f, bool cancelled, char ret[65])
 {
-	int rc;
+	char hex[VMJ_DIGEST_HEX_MAX];
+	int rc = 0;
 
 	pthread_mutex_lock(&f->lock);
 	f->ended = true;
@@ -102,12 +124,14 @@ static int end(struct vmj_follow *f, bool cancelled, char ret[65])
 	pthread_cond_signal(&f->more);
 	pthread_mutex_unlock(&f->lock);
 	pthread_join(f->thread, NULL);
-	rc = f->rc;
-	if (rc == 0 && ret)
-		memcpy(ret, f->sha256, sizeof(f->sha256));
+	if (!cancelled && strlen(vmj_digest_end(f->digest, hex)) == 64)
+		memcpy(ret, hex, 65);
+	else if (!cancelled)
+		rc = -EIO;
+	pthread_cond_destroy(&f->room);
 	pthread_cond_destroy(&f->more);
 	pthread_mutex_destroy(&f->lock);
-	free(f);
+	follow_free(f);
 	return rc;
 }
 

@@ -57,7 +57,7 @@ int vmj_qcow2_copy(const struct vmj_qcow2_pack *p, bool compressed, char sha256[
 	c.out.total = (uint64_t)st.st_size;
 	if (lseek(p->from, 0, SEEK_SET) < 0 || ftruncate(p->to, st.st_size) < 0)
 		return vmj_fail(err, errno, "it cannot be stored: %m");
-	c.out.follow = vmj_follow_start(p->to);
+	c.out.follow = vmj_follow_start();
 	if (!c.out.follow)
 		return vmj_fail(err, ENOMEM, "cannot start a thread");
 	rc = vmj_spool_stream(&c.out, p->from, err);

@@ -332,7 +332,7 @@ int vmj_qcow2_pack(const struct vmj_qcow2_pack *p, char sha256[65], struct vmj_e
 	if (rc > 0)
 		return 1;
 	lay_out(&k);
-	k.out.follow = vmj_follow_start(p->to);
+	k.out.follow = vmj_follow_start();
 	if (!k.out.follow)
 		return vmj_fail(err, ENOMEM, "cannot start a thread");
 	rc = put_all(&k);

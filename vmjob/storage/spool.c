@@ -43,7 +43,6 @@ static int put(struct vmj_spool *s, const char *data, size_t len)
 /* The disk begins to write early, so that little is left for the fsync(). */
 static void go_on(struct vmj_spool *s)
 {
-	vmj_follow_to(s->follow, s->bytes);
 	if (s->bytes - s->started < WRITEBACK)
 		return;
 	sync_file_range(s->fd, (off_t)s->started, (off_t)(s->bytes - s->started),
@@ -57,6 +56,8 @@ int vmj_spool_add(struct vmj_spool *s, const char *data, size_t len)
 		return -EFBIG;
 	if (s->digest)
 		vmj_digest_add(s->digest, data, len);
+	if (s->follow)
+		vmj_follow_add(s->follow, data, len);
 	while (len) {
 		size_t n = BLOCK - s->bytes % BLOCK;
 		bool zero;

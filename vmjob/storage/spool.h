@@ -15,8 +15,7 @@ struct vmj_spool {
 	int fd;                    /* an empty file */
 	uint64_t bytes;            /* so far */
 	struct vmj_digest *digest; /* of all that passes; NULL: none */
-	struct vmj_follow *follow; /* told of all that is written; NULL: none. The file must have
-				    * its size then, since what is zero may be its end */
+	struct vmj_follow *follow; /* the same, in a thread of its own; NULL: none */
 	uint64_t started;          /* given to the disk already, with `follow` */
 	uint64_t total;            /* expected, for the progress; 0: not known */
 	const char *what;          /* "reading", for the progress */
