@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/dir.h"
 #include "vmjob/storage/image_share.h"
 #include "vmjob/storage/image_tree.h"
 
@@ -26,25 +27,6 @@ static int listing_add(struct listing *l, const struct vmj_image *img)
 	}
 	l->images[l->n++] = *img;
 	return 0;
-}
-
-typedef int (*entry_fn)(int dir, const char *entry, void *arg);
-
-static int for_each_entry(int at, const char *name, entry_fn fn, void *arg)
-{
-	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	vmj_autoclosedir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-	int rc = 0;
-
-	if (!dir) {
-		rc = -errno;
-		vmj_close(fd);
-		return rc;
-	}
-	while (rc == 0 && (e = readdir(dir)))
-		rc = fn(fd, e->d_name, arg);
-	return rc;
 }
 
 struct owner_listing {
@@ -80,7 +62,7 @@ static int list_name(int dir, const char *entry, void *arg)
 	if (!vmj_name_valid(entry))
 		return 0;
 	o->name = entry;
-	rc = for_each_entry(dir, entry, list_revision, o);
+	rc = vmj_dir_each(dir, entry, list_revision, o);
 	return rc == -ENOMEM || rc == -E2BIG ? rc : 0;
 }
 
@@ -97,7 +79,7 @@ static int list_owned(struct listing *l, int images, uid_t uid, bool public_, st
 	if (owner < 0)
 		return owner;
 	o.owner_dir = owner;
-	rc = for_each_entry(owner, ".", list_name, &o);
+	rc = vmj_dir_each(owner, ".", list_name, &o);
 	if (rc < 0)
 		return vmj_fail(err, -rc, "storage %s: cannot list its images: %s", l->path,
 				vmj_strerror(rc));
@@ -148,7 +130,7 @@ static int list_share(int shares, const char *entry, void *arg)
 static int list_shares(struct listing *l, int images, uid_t uid, struct vmj_error *err)
 {
 	struct share_listing s = {.l = l, .images = images, .uid = uid};
-	int rc = for_each_entry(images, "../" IMAGE_SHARES, list_share, &s);
+	int rc = vmj_dir_each(images, "../" IMAGE_SHARES, list_share, &s);
 
 	if (rc == -ENOENT) /* a domain of version 1 */
 		return 0;
