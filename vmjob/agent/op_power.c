@@ -12,6 +12,7 @@
 #include "vmjob/agent/pause.h"
 #include "vmjob/agent/phase.h"
 #include "vmjob/agent/ready.h"
+#include "vmjob/agent/volumes.h"
 #include "vmjob/base/log.h"
 
 #define WAIT_PRESS_US (30 * 1000000ull)
@@ -24,6 +25,8 @@ struct power {
 	struct vmj_call *call; /* NULL: answered already */
 	int (*work)(struct vmj_virt *v, uint32_t job, struct vmj_error *err);
 	void (*then)(struct vmj_entry *e);
+	struct vmj_work *waking; /* its volumes are looked at first; NULL: it needs none for this */
+	struct vmj_settings *settings; /* waking's */
 	int r;
 	struct vmj_error err;
 };
@@ -32,7 +35,17 @@ static void power_work(void *arg)
 {
 	struct power *p = arg;
 
-	p->r = p->work(p->entry->agent->virt, p->entry->rec.job, &p->err);
+	p->r = p->waking ? vmj_guest_volumes_retake(p->waking, &p->err) : 0;
+	if (p->r == 0)
+		p->r = p->work(p->entry->agent->virt, p->entry->rec.job, &p->err);
+}
+
+static void power_free(struct power *p)
+{
+	vmj_settings_unref(p->settings);
+	vmj_entry_unref(p->entry);
+	free(p->waking);
+	free(p);
 }
 
 static void power_done(void *arg)
@@ -47,30 +60,50 @@ static void power_done(void *arg)
 		vmj_call_ok(p->call, NULL);
 	else if (p->r < 0)
 		vmj_log_info("guest %u: %s", p->entry->rec.job, p->err.text);
-	vmj_entry_unref(p->entry);
-	free(p);
+	power_free(p);
 }
 
-static void power(struct vmj_entry *e, struct vmj_call *call, enum vmj_lane lane,
+/* While a guest stood still, others may have taken a volume of its over by the rules. */
+static int look_before_waking(struct power *p)
+{
+	struct vmj_agent *a = p->entry->agent;
+
+	p->waking = calloc(1, sizeof(*p->waking));
+	if (!p->waking)
+		return -ENOMEM;
+	p->settings = vmj_settings_ref(a->settings);
+	*p->waking = (struct vmj_work){.adapters = &vmj_adapters,
+				       .config = p->settings->config,
+				       .virt = a->virt,
+				       .agent_id = a->id,
+				       .dir = a->dir,
+				       .guest = p->entry->rec};
+	return 0;
+}
+
+/* wakes: a guest that may have been paused writes again. */
+static void power(struct vmj_entry *e, struct vmj_call *call, enum vmj_lane lane, bool wakes,
 		  int (*work)(struct vmj_virt *v, uint32_t job, struct vmj_error *err),
 		  void (*then)(struct vmj_entry *e))
 {
+	uint64_t number = vmj_lane(e->rec.job, lane);
 	struct power *p = calloc(1, sizeof(*p));
 	struct vmj_error err;
 	int r = p ? 0 : -ENOMEM;
 
-	if (vmj_pool_load(e->agent->pool, vmj_lane(e->rec.job, lane)) >= WAITING_MAX)
-		r = -EBUSY;
-	if (r == 0) {
+	if (p) {
 		*p = (struct power){
 			.entry = vmj_entry_ref(e), .call = call, .work = work, .then = then};
-		r = vmj_pool_submit(e->agent->pool, vmj_lane(e->rec.job, lane), power_work,
-				    power_done, p);
+		if (vmj_pool_load(e->agent->pool, number) >= WAITING_MAX)
+			r = -EBUSY;
+		else if (wakes)
+			r = look_before_waking(p);
+		if (r == 0)
+			r = vmj_pool_submit(e->agent->pool, number, power_work, power_done, p);
 		if (r == 0)
 			return;
-		vmj_entry_unref(e);
+		power_free(p);
 	}
-	free(p);
 	vmj_fail_user(&err, -r, "guest %u is busy with %u earlier requests: try again", e->rec.job,
 		      WAITING_MAX);
 	if (call)
@@ -97,31 +130,31 @@ static void suspended(struct vmj_entry *e)
 VMJ_OP_HANDLER(suspend)
 {
 	if (allowed(e, call, VMJ_ACTION_SUSPEND))
-		power(e, call, VMJ_LANE_MAIN, vmj_virt_suspend, suspended);
+		power(e, call, VMJ_LANE_MAIN, false, vmj_virt_suspend, suspended);
 }
 
 /* The guest's clock stood still meanwhile; setting it may wait for the guest's own agent. */
 static void resumed(struct vmj_entry *e)
 {
 	vmj_entry_resumed(e);
-	power(e, NULL, VMJ_LANE_ASIDE, vmj_virt_set_time, NULL);
+	power(e, NULL, VMJ_LANE_ASIDE, false, vmj_virt_set_time, NULL);
 }
 
 VMJ_OP_HANDLER(resume)
 {
 	if (allowed(e, call, VMJ_ACTION_RESUME))
-		power(e, call, VMJ_LANE_MAIN, vmj_virt_resume, resumed);
+		power(e, call, VMJ_LANE_MAIN, true, vmj_virt_resume, resumed);
 }
 
 void vmj_ops_go_on(struct vmj_entry *e)
 {
-	power(e, NULL, VMJ_LANE_MAIN, vmj_virt_resume, resumed);
+	power(e, NULL, VMJ_LANE_MAIN, false, vmj_virt_resume, resumed);
 }
 
 VMJ_OP_HANDLER(reset)
 {
 	if (allowed(e, call, VMJ_ACTION_RESET))
-		power(e, call, VMJ_LANE_MAIN, vmj_virt_reset, NULL);
+		power(e, call, VMJ_LANE_MAIN, false, vmj_virt_reset, NULL);
 }
 
 /* --- stop ------------------------------------------------------------------------------------ */
@@ -155,8 +188,8 @@ static void press(void *arg)
 	struct vmj_entry *e = arg;
 
 	if (e->known && !e->busy && e->rec.phase == VMJ_PHASE_STOPPING)
-		power(e, NULL, VMJ_LANE_MAIN, e->was_paused ? wake_and_shutdown : vmj_virt_shutdown,
-		      pressed);
+		power(e, NULL, VMJ_LANE_MAIN, e->was_paused,
+		      e->was_paused ? wake_and_shutdown : vmj_virt_shutdown, pressed);
 	vmj_entry_unref(e);
 }
 
