@@ -21,7 +21,7 @@ debian_guest()
 	echo "alice pet" >>"$BATS_FILE_TMPDIR/volumes"
 	job=$(debian_guest)
 	await_guest "$job" 240
-	await "$(scaled 120)" name_is "$job" "vmjob-$job" >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
+	await "$(scaled 120)" name_is "$job" pet >/dev/null || fail "its host name is $(in_guest "$job" hostname)"
 	address=$(shown "$job" '.ports[0].address' | cut -d/ -f1)
 	await "$(scaled 60)" on ctl ping -c 1 -W 1 "$address" >/dev/null || fail "$address does not answer"
 	in_guest "$job" 'echo before >/root/note && sync'
