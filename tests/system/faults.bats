@@ -38,14 +38,16 @@ storage_of()
 	on ctl sed -n 's/^[[:space:]]*path[[:space:]]*=[[:space:]]*"\(.*\)".*/\1/p' /etc/slurm/vmjob.conf | head -n 1
 }
 
-# import_blank NAME [USER]: a copy of the blank image, public or the user's own.
+# import_blank NAME [USER]: a disk with nothing to boot on it, public or the user's own. Its name is in it, since the same
+# content would be the same file, and what a test does to it would be done to others.
 import_blank()
 {
+	# shellcheck disable=SC2016 # for the shell over there
+	local make='echo "$1" >~/"$1".raw && truncate -s 16M ~/"$1".raw && vmjob image import ~/"$1".raw --name "$1"'
 	if [ -n "${2-}" ]; then
-		on_as "$2" ctl bash -c 'qemu-img create -q -f qcow2 ~/"$1".qcow2 16M && vmjob image import ~/"$1".qcow2 --name "$1"' _ "$1"
+		on_as "$2" ctl bash -c "$make" _ "$1"
 	else
-		on ctl bash -c 'qemu-img create -q -f qcow2 /tmp/"$1".qcow2 16M &&
-			vmjob image import /tmp/"$1".qcow2 --name "$1" --public' _ "$1"
+		on ctl bash -c "$make --public" _ "$1"
 	fi >/dev/null
 }
 
