@@ -91,10 +91,11 @@ ConstrainDevices=yes
 EOF
 }
 
+# The default domain is on the machine's own disk, which may be rather full. No comments in the file itself: libconfuse
+# counts their lines twice, and a test looks at the numbers.
 config_vmjob()
 {
 	cat <<'EOF'
-# The machine's own disk, which may be rather full.
 storage default {
 	path = "/srv/vmjob"
 	low = 1

@@ -123,22 +123,6 @@ what_arrives()
 	there ctl stop_watching
 }
 
-@test "a hot-plugged vCPU stays inside the job" {
-	local job host before
-	job=$(kept guest)
-	await_guest "$job"
-	host=$(host_of "$job")
-	before=$(threads_of "$job")
-	on "$host" virsh -q -c qemu:///system setvcpus "vmjob-$job" 3 --live || skip "the guest takes no more vCPUs"
-	[ "$(threads_of "$job")" -gt "$before" ] || fail "no thread came"
-	assert_confined "$job"
-}
-
-threads_of()
-{
-	on "$(host_of "$1")" bash -c 'ls "/proc/$1/task" | wc -l' _ "$(qemu_pid "$1")"
-}
-
 @test "sacct shows the guest's CPU time and memory, and what it was" {
 	local job cpu rss
 	job=$(kept guest)
@@ -150,6 +134,22 @@ threads_of()
 	[[ $cpu != 00:00.0* && -n $cpu ]] || fail "TotalCPU of the batch step is '$cpu' after a boot of seconds"
 	[ "${rss%K}" -gt $((60 << 10)) ] || fail "MaxRSS of the batch step is '$rss'"
 	[[ $(sacct_value "$job" admincomment) == vm*image=tiny* ]] || fail "AdminComment is '$(sacct_value "$job" admincomment)'"
+}
+
+@test "a hot-plugged vCPU stays inside the job" {
+	local job host before
+	job=$(submit_tiny --job-name=plugged --vm-net=lan)
+	await_guest "$job"
+	host=$(host_of "$job")
+	before=$(threads_of "$job")
+	on "$host" virsh -q -c qemu:///system setvcpus "vmjob-$job" 2 --live || skip "the guest takes no more vCPUs"
+	[ "$(threads_of "$job")" -gt "$before" ] || fail "no thread came"
+	assert_confined "$job"
+}
+
+threads_of()
+{
+	on "$(host_of "$1")" bash -c 'ls "/proc/$1/task" | wc -l' _ "$(qemu_pid "$1")"
 }
 
 @test "a guest's console has a login prompt, takes a login, and is left by a key" {
