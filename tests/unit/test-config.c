@@ -244,6 +244,10 @@ static const struct {
 	{STORAGE "limits memory\n", 2, "missing opening brace"},
 	{STORAGE "}\n", 2, "unexpected closing brace"},
 	{STORAGE "include(\"/etc/passwd\")\n", 2, "include"},
+	{"# one\n\t# two\n" STORAGE "# four\nnonsense = 1\n", 5, "nonsense"},
+	{"# one\n" STORAGE "limits { memory = 1G # it's here\n# four\n", 6, "ends within limits"},
+	{"# don't\n" STORAGE "nonsense = 1\n", 3, "nonsense"},
+	{"storage \"a#b\" { path = \"/srv\" }\n", 1, "a#b"},
 };
 
 static void each_mistake_has_its_line(void **state)

@@ -315,6 +315,38 @@ static int count_lines(const char *text)
 	return n;
 }
 
+/* To the last character of the string, or of the comment in C's way, that begins here; else here.
+ */
+static char *skip_quoted(char *text)
+{
+	char *end;
+
+	if (text[0] == '/' && text[1] == '*')
+		end = strstr(text + 2, "*/");
+	else if (text[0] == '/' && text[1] == '/')
+		end = strchr(text, '\n');
+	else if (text[0] == '"' || text[0] == '\'')
+		for (end = text + 1; *end && *end != text[0]; end++)
+			end += *end == '\\' && end[1];
+	else
+		return text;
+	return end && *end ? end : text + strlen(text) - 1;
+}
+
+/* libconfuse counts the line of a comment with # twice: they become blanks. */
+static void drop_comments(char *text)
+{
+	for (; *text; text++) {
+		text = skip_quoted(text);
+		if (*text == '#') {
+			size_t len = strcspn(text, "\n");
+
+			memset(text, ' ', len);
+			text += len - 1;
+		}
+	}
+}
+
 /* Under the lock. */
 static int run_parser(const char *text, const char *path, struct vmj_config *c,
 		      struct vmj_error *err)
@@ -324,6 +356,7 @@ static int run_parser(const char *text, const char *path, struct vmj_config *c,
 
 	if (!cfg || asprintf(&whole, "%s\n" END_OF_FILE " = yes\n", text) < 0)
 		return vmj_fail(err, ENOMEM, "%s: no memory", path);
+	drop_comments(whole);
 	the_load.path = path;
 	the_load.config = c;
 	the_load.err = err;
