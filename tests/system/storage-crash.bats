@@ -102,9 +102,13 @@ one_snapshot()
 	pattern 2
 }
 
+# The first layer has more in it than the second, which goes into it.
 two_snapshots()
 {
-	one_snapshot
+	one_volume
+	pattern 1 broken 3M
+	here snapshot create broken first
+	pattern 2
 	here snapshot create broken second
 	pattern 3
 }
