@@ -17,11 +17,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "plugins/prolog/job.h"
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 #include "vmjob/base/log.h"
 #include "vmjob/model/config.h"
 #include "vmjob/model/json.h"
@@ -42,14 +42,6 @@ struct verb {
 };
 
 VMJ_DEFINE_CLEANUP(struct vmj_client *, vmj_client_close);
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* As it came: the agent looks at it, since users can write anything into it. */
 static int add_user_data(struct json_object *o, struct vmj_error *err)
@@ -114,7 +106,7 @@ static bool is_broken_link(int r)
 
 static int ask_agent(const struct verb *v, struct json_object *request, struct vmj_error *err)
 {
-	int64_t deadline = now_ms() + v->timeout_ms, left;
+	int64_t deadline = vmj_clock_ms(CLOCK_MONOTONIC) + v->timeout_ms, left;
 	int r;
 
 	do {
@@ -123,9 +115,9 @@ static int ask_agent(const struct verb *v, struct json_object *request, struct v
 		r = vmj_client_open(NULL, 0, v->patience_ms, &client, err);
 		if (r < 0)
 			return r;
-		left = deadline - now_ms();
+		left = deadline - vmj_clock_ms(CLOCK_MONOTONIC);
 		r = vmj_client_call(client, request, left > 0 ? (int)left : 0, NULL, err);
-	} while (is_broken_link(r) && now_ms() < deadline);
+	} while (is_broken_link(r) && vmj_clock_ms(CLOCK_MONOTONIC) < deadline);
 	return r;
 }
 

@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "vmjob/agent/volumes.h"
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 
 #define CPU_LIST_MAX 1024
 
@@ -75,14 +75,6 @@ static int leases_step(void *ctx, struct vmj_error *err)
 	return w->guest.phase == VMJ_PHASE_PREPARED ? vmj_guest_volumes_retake(w, err) : 0;
 }
 
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* Before the resume: a record that says RUNNING of a paused guest makes the next `run` resume it,
  * one that says PREPARED of a running guest would hide it. */
 static int running_step(void *ctx, struct vmj_error *err)
@@ -90,7 +82,7 @@ static int running_step(void *ctx, struct vmj_error *err)
 	struct vmj_work *w = ctx;
 
 	if (!w->guest.start_us)
-		w->guest.start_us = now_us();
+		w->guest.start_us = vmj_clock_us(CLOCK_REALTIME);
 	if (w->guest.phase == VMJ_PHASE_PREPARED)
 		w->guest.phase = VMJ_PHASE_RUNNING;
 	return vmj_record_write(w->dir, &w->guest, err);

@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "vmjob/base/clock.h"
 #include "vmjob/base/log.h"
 
 static const char *trap_name;
@@ -32,20 +32,12 @@ static unsigned int undo_from(const struct vmj_step *steps, unsigned int last, v
 	return leftovers;
 }
 
-static int64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static int perform(const struct vmj_step *step, void *ctx, struct vmj_error *err)
 {
-	int64_t begin = now_us();
+	int64_t begin = vmj_clock_us(CLOCK_MONOTONIC);
 	int r = step->perform(ctx, err);
 
-	vmj_debug("%s took %" PRId64 " us", step->name, now_us() - begin);
+	vmj_debug("%s took %" PRId64 " us", step->name, vmj_clock_us(CLOCK_MONOTONIC) - begin);
 	return r;
 }
 

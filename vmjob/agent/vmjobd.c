@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmj-autoconf.h"
@@ -30,6 +29,7 @@
 #include "vmjob/agent/volume_recover.h"
 #include "vmjob/agent/work.h"
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 #include "vmjob/base/log.h"
 #include "vmjob/base/point.h"
 #include "vmjob/host/topology.h"
@@ -50,10 +50,7 @@ static struct options {
 
 int64_t vmj_now_us(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	return vmj_clock_us(CLOCK_REALTIME);
 }
 
 /* --- libvirt --------------------------------------------------------------------------------- */

@@ -21,10 +21,10 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 #include "vmjob/base/file.h"
 
 #define SEARCH_PATH        "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,14 +50,6 @@ static void child_done(struct child *c)
 	free(c->output);
 }
 #define auto_child VMJ_CLEANUP(child_done)
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int find_program(const char *name, char *buf, size_t size)
 {
@@ -295,7 +287,7 @@ static int serve_pipes(struct child *c)
 /* Until it has ended: 0, -ETIMEDOUT, -EFBIG, -ENOMEM. */
 static int attend(struct child *c, int timeout_ms)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = vmj_clock_ms(CLOCK_MONOTONIC) + timeout_ms;
 	int rc;
 
 	for (;;) {
@@ -304,7 +296,7 @@ static int attend(struct child *c, int timeout_ms)
 			{.fd = c->out, .events = POLLIN},
 			{.fd = c->err, .events = POLLIN},
 		};
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - vmj_clock_ms(CLOCK_MONOTONIC);
 
 		if (left <= 0)
 			return -ETIMEDOUT;

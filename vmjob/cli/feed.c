@@ -6,9 +6,9 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 #include "vmjob/cli/agents.h"
 #include "vmjob/cli/say.h"
 #include "vmjob/cli/table.h"
@@ -187,11 +187,8 @@ static int wait_some(struct vmj_feed *feed, int timeout_ms)
 int vmj_feed_next(struct vmj_feed *feed, int timeout_ms, struct json_object **ret,
 		  struct vmj_error *err)
 {
-	struct timespec now;
-	int64_t deadline;
+	int64_t deadline = vmj_clock_ms(CLOCK_MONOTONIC) + timeout_ms;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	deadline = now.tv_sec * 1000 + now.tv_nsec / 1000000 + timeout_ms;
 	for (;;) {
 		bool open = false;
 		int64_t left = -1;
@@ -203,9 +200,8 @@ int vmj_feed_next(struct vmj_feed *feed, int timeout_ms, struct json_object **re
 			open |= !feed->sources[i].ended;
 		if (!open)
 			return 0;
-		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (timeout_ms >= 0)
-			left = deadline - now.tv_sec * 1000 - now.tv_nsec / 1000000;
+			left = deadline - vmj_clock_ms(CLOCK_MONOTONIC);
 		if (timeout_ms >= 0 && left <= 0)
 			return vmj_fail(err, EAGAIN, "nothing happened within %d ms", timeout_ms);
 		wait_some(feed, (int)left);

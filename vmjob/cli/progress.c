@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "vmjob/base/clock.h"
 #include "vmjob/cli/say.h"
 #include "vmjob/cli/table.h"
 
@@ -19,10 +19,7 @@
 
 static double now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (double)vmj_clock_us(CLOCK_MONOTONIC) / 1e6;
 }
 
 static void add_bar(char *buf, size_t size, double fraction)

@@ -22,6 +22,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
+#include "vmjob/base/clock.h"
 #include "vmjob/base/log.h"
 #include "vmjob/host/virt_private.h"
 
@@ -214,14 +215,6 @@ static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, 
 	return 0;
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 static void on_reboot(virConnectPtr c, virDomainPtr d, void *arg)
 {
 	struct vmj_virt *v = arg;
@@ -232,7 +225,7 @@ static void on_reboot(virConnectPtr c, virDomainPtr d, void *arg)
 	if (!job_of(d, &job))
 		return;
 	note = take_note(v, job);
-	now = now_us();
+	now = (uint64_t)vmj_clock_us(CLOCK_MONOTONIC);
 	before = note ? note->reboot_us : 0;
 	if (note)
 		note->reboot_us = now;

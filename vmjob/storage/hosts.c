@@ -16,6 +16,7 @@
 
 #include "vmj-autoconf.h"
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 #include "vmjob/base/file.h"
 #include "vmjob/storage/hosts_private.h"
 #include "vmjob/storage/lease_files.h"
@@ -27,10 +28,7 @@
 
 int64_t vmj_boottime_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return vmj_clock_ms(CLOCK_BOOTTIME);
 }
 
 /* "n1.json" → "n1"; false: it is no host's record. */

@@ -10,24 +10,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
 #include "vmjob/base/cleanup.h"
+#include "vmjob/base/clock.h"
 
 #define RETRY_MIN_MS 20
 #define RETRY_MAX_MS 500
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int64_t vmj_deadline(int timeout_ms)
 {
-	return timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	return timeout_ms < 0 ? -1 : vmj_clock_ms(CLOCK_MONOTONIC) + timeout_ms;
 }
 
 int vmj_fd_wait(int fd, short events, int64_t deadline)
@@ -35,7 +27,7 @@ int vmj_fd_wait(int fd, short events, int64_t deadline)
 	struct pollfd p = {.fd = fd, .events = events};
 
 	for (;;) {
-		int64_t left = deadline < 0 ? -1 : deadline - now_ms();
+		int64_t left = deadline < 0 ? -1 : deadline - vmj_clock_ms(CLOCK_MONOTONIC);
 		int r;
 
 		if (deadline >= 0 && left < 0)
@@ -45,7 +37,7 @@ int vmj_fd_wait(int fd, short events, int64_t deadline)
 			return 0;
 		if (r < 0 && errno != EINTR)
 			return -errno;
-		if (r == 0 && deadline >= 0 && now_ms() >= deadline)
+		if (r == 0 && deadline >= 0 && vmj_clock_ms(CLOCK_MONOTONIC) >= deadline)
 			return -EAGAIN;
 	}
 }
@@ -99,7 +91,7 @@ int vmj_connect_local(const char *path, int64_t deadline, struct vmj_error *err)
 		r = try_connect(AF_UNIX, (const struct sockaddr *)&sa, sizeof(sa), deadline);
 		if (r >= 0 || !worth_retrying(r))
 			break;
-		if (deadline >= 0 && now_ms() + pause_ms > deadline)
+		if (deadline >= 0 && vmj_clock_ms(CLOCK_MONOTONIC) + pause_ms > deadline)
 			break;
 		poll(NULL, 0, pause_ms);
 		if (pause_ms < RETRY_MAX_MS)
