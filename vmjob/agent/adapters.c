@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "vmjob/agent/adapters.h"
 
+#include "vmjob/agent/agent.h"
+#include "vmjob/agent/work.h"
 #include "vmjob/storage/layout.h"
 
 const struct vmj_adapters vmj_adapters = {
@@ -37,3 +39,13 @@ const struct vmj_adapters vmj_adapters = {
 	.virt_detach_disk = vmj_virt_detach_disk,
 	.virt_process_lives = vmj_virt_process_lives,
 };
+
+void vmj_work_begin(struct vmj_work *w, const struct vmj_agent *a, const struct vmj_settings *s)
+{
+	w->adapters = &vmj_adapters;
+	w->config = s->config;
+	w->topology = a->topology;
+	w->virt = a->virt;
+	w->dir = a->dir;
+	w->agent_id = a->id;
+}

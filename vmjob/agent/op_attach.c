@@ -207,12 +207,8 @@ static struct plugging *plugging_new(struct vmj_entry *e, enum plug_kind kind)
 	p->kind = kind;
 	p->entry = vmj_entry_ref(e);
 	p->settings = vmj_settings_ref(a->settings);
-	p->work = (struct vmj_work){.adapters = &vmj_adapters,
-				    .config = p->settings->config,
-				    .virt = a->virt,
-				    .agent_id = a->id,
-				    .dir = a->dir,
-				    .guest = e->rec};
+	vmj_work_begin(&p->work, a, p->settings);
+	p->work.guest = e->rec;
 	return p;
 }
 

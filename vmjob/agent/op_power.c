@@ -72,12 +72,8 @@ static int look_before_waking(struct power *p)
 	if (!p->waking)
 		return -ENOMEM;
 	p->settings = vmj_settings_ref(a->settings);
-	*p->waking = (struct vmj_work){.adapters = &vmj_adapters,
-				       .config = p->settings->config,
-				       .virt = a->virt,
-				       .agent_id = a->id,
-				       .dir = a->dir,
-				       .guest = p->entry->rec};
+	vmj_work_begin(p->waking, a, p->settings);
+	p->waking->guest = p->entry->rec;
 	return 0;
 }
 

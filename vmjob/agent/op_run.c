@@ -145,13 +145,8 @@ VMJ_OP_HANDLER(run)
 	e->runs++;
 	n->settings = vmj_settings_ref(a->settings);
 	n->peer = call->peer.pid;
-	n->work = (struct vmj_work){.adapters = &vmj_adapters,
-				    .config = n->settings->config,
-				    .topology = a->topology,
-				    .virt = a->virt,
-				    .dir = a->dir,
-				    .agent_id = a->id,
-				    .guest = e->rec};
+	vmj_work_begin(&n->work, a, n->settings);
+	n->work.guest = e->rec;
 	if (vmj_ready(a->ready) || e->rec.phase == VMJ_PHASE_PREPARED)
 		n->call = call;
 	else

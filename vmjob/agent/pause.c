@@ -152,12 +152,8 @@ static void go_on(struct vmj_entry *e)
 	e->stall.going = true;
 	n->entry = vmj_entry_ref(e);
 	n->settings = vmj_settings_ref(a->settings);
-	n->work = (struct vmj_work){.adapters = &vmj_adapters,
-				    .config = n->settings->config,
-				    .virt = a->virt,
-				    .agent_id = a->id,
-				    .dir = a->dir,
-				    .guest = e->rec};
+	vmj_work_begin(&n->work, a, n->settings);
+	n->work.guest = e->rec;
 	if (vmj_pool_submit(a->pool, vmj_lane(e->rec.job, VMJ_LANE_MAIN), going_work, going_done,
 			    n) < 0)
 		going_free(n);

@@ -294,12 +294,7 @@ static void start_next(struct vmj_entry *e)
 	e->in_adoption = false;
 	t->entry = vmj_entry_ref(e);
 	t->settings = vmj_settings_ref(a->settings);
-	t->work.adapters = &vmj_adapters;
-	t->work.config = t->settings->config;
-	t->work.topology = a->topology;
-	t->work.virt = a->virt;
-	t->work.dir = a->dir;
-	t->work.agent_id = a->id;
+	vmj_work_begin(&t->work, a, t->settings);
 	if (t->prepare)
 		begin_prepare(t);
 	else

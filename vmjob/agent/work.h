@@ -14,6 +14,9 @@ struct vmj_disk_name {
 	char storage[VMJ_NAME_MAX + 1], volume[VMJ_NAME_MAX + 1];
 };
 
+struct vmj_agent;
+struct vmj_settings;
+
 struct vmj_work {
 	const struct vmj_adapters *adapters;
 	const struct vmj_config *config;
@@ -35,6 +38,10 @@ struct vmj_work {
 	struct vmj_disk_name returned[VMJ_GUEST_DISKS_MAX];
 	char note[VMJ_ERROR_TEXT_MAX]; /* out of prepare: what the user should hear; "": nothing */
 };
+
+/* Work in this host's own world, by these settings, which must outlive it. The rest stays as it is:
+ * the caller says whose guest it is. On the loop's thread. */
+void vmj_work_begin(struct vmj_work *w, const struct vmj_agent *a, const struct vmj_settings *s);
 
 /*
  * Make the guest of `guest` (job, restart, user, request…; and the disks and the process of the
