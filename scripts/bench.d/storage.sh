@@ -45,10 +45,16 @@ imports()
 	echo "storage.import_ratio: $(ratio "$import" "$convert") ratio (import / convert; goal: at most 1.11)"
 }
 
+# volumes ARG...: storage_volumes.py on a host.
+volumes()
+{
+	on n1 python3 -c "$(cat "$top/scripts/agent_client.py" "$benches/storage_volumes.py")" "$@"
+}
+
 lists()
 {
-	there n1 storage_volumes.py make "$many" >&2
-	echo "storage.list: $(there n1 storage_volumes.py list "$samples") ms (vmjob volume list of $many volumes, median of $samples; goal: under 100)"
+	volumes make "$many" >&2
+	echo "storage.list: $(volumes list "$samples") ms (vmjob volume list of $many volumes, median of $samples; goal: under 100)"
 }
 
 # The agent's share of a core while the domain has this host's leases of as many guests. It is not started anew, for then
@@ -56,7 +62,7 @@ lists()
 leases()
 {
 	local agent
-	there n1 storage_volumes.py lease "$many" >&2
+	volumes lease "$many" >&2
 	agent=$(on n1 pgrep -x vmjobd)
 	# shellcheck disable=SC2016 # for the shell over there
 	echo "storage.renew_percent: $(on n1 bash -c 'ticks() { cut -d")" -f2 "/proc/$1/stat" | awk "{ print \$12 + \$13 }"; }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Many volumes, made by asking the agent itself.
+"""Many volumes, made by asking the agent itself (agent_client.py comes before this).
 
 storage_volumes.py make COUNT      volumes bench-0, bench-1 … of alice
 storage_volumes.py list SAMPLES    prints the median of `vmjob volume list`, in milliseconds
@@ -7,9 +7,7 @@ storage_volumes.py lease COUNT     lets this host hold the lease of each, as for
 import json
 import os
 import pwd
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -18,26 +16,8 @@ ALICE = ("setpriv", "--reuid=alice", "--regid=alice", "--init-groups")
 LEASES = "/srv/vmjob/leases"
 
 
-def receive(agent, size):
-    data = b""
-    while len(data) < size:
-        data += agent.recv(size - len(data)) or sys.exit("the agent closed the connection")
-    return data
-
-
-def ask(agent, request):
-    text = b"J" + json.dumps(request).encode()
-    agent.sendall(struct.pack(">I", len(text)) + text)
-    while True:
-        (size,) = struct.unpack(">I", receive(agent, 4))
-        answer = json.loads(receive(agent, size)[1:])
-        if "ok" in answer:
-            return answer
-
-
 def make(count):
-    agent = socket.socket(socket.AF_UNIX)
-    agent.connect("/run/vmjob/agent.sock")
+    agent = open_agent()
     for i in range(count):
         answer = ask(agent, {"op": "volume-create", "volume": f"bench-{i}", "size_mib": 1024,
                              "uid": pwd.getpwnam("alice").pw_uid})

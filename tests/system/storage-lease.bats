@@ -21,7 +21,7 @@ teardown()
 # race HOST PEER: see lib/race.py.
 race()
 {
-	on_as alice "$1" python3 -c "$(<"$top/tests/system/lib/race.py")" 1000 raced "$2"
+	on_as alice "$1" python3 -c "$(cat "$top/scripts/agent_client.py" "$top/tests/system/lib/race.py")" 1000 raced "$2"
 }
 
 @test "two hosts race 1,000 times for one volume: exactly one wins each time" {

@@ -53,16 +53,8 @@ static const struct argp list_argp = {
 	       "SIZE is what a guest sees; `vmjob volume show` tells what is written.",
 };
 
+/* Of all users; one's own: without the first. */
 static const struct vmj_column columns[] = {
-	{"NAME", "name", false, false, NULL},
-	{"SIZE", "virtual_bytes", true, false, vmj_cell_bytes},
-	{"SNAPSHOTS", "snapshots", true, false, NULL},
-	{"IMAGE", "image", false, false, cell_text},
-	{"JOB", "job", true, false, cell_job},
-	{"CREATED", "time", false, false, vmj_cell_time},
-	{0},
-};
-static const struct vmj_column columns_all[] = {
 	{"OWNER", "owner", false, false, NULL},
 	{"NAME", "name", false, false, NULL},
 	{"SIZE", "virtual_bytes", true, false, vmj_cell_bytes},
@@ -127,7 +119,7 @@ static int run_list(const struct vmj_verb *verb, int argc, char **argv)
 		return vmj_say_failed(&err);
 	if (o.json)
 		vmj_json_print(all, stdout);
-	else if (vmj_table_print(o.all ? columns_all : columns, rows, stdout, &err) < 0)
+	else if (vmj_table_print(columns + (o.all ? 0 : 1), rows, stdout, &err) < 0)
 		return vmj_say_failed(&err);
 	if (!damaged)
 		return VMJ_EXIT_DONE;

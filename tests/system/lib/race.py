@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One of two that race for one volume, each asking the agent of its own host: in even rounds both make it, in odd
 # ones both remove it. They begin each round together. Prints "won" or "lost" a round, or what else was answered.
+# scripts/agent_client.py comes before this.
 #   race.py ROUNDS VOLUME PEER      PEER: the other's host, or - for the one that it comes to
 import errno
-import json
 import socket
-import struct
 import sys
 import time
 
@@ -26,26 +25,6 @@ def meet(peer):
     sys.exit("the other is not there")
 
 
-def receive(sock, size):
-    data = b""
-    while len(data) < size:
-        piece = sock.recv(size - len(data))
-        if not piece:
-            sys.exit("the connection ended")
-        data += piece
-    return data
-
-
-def ask(agent, request):
-    text = b"J" + json.dumps(request).encode()
-    agent.sendall(struct.pack(">I", len(text)) + text)
-    while True:
-        (size,) = struct.unpack(">I", receive(agent, 4))
-        answer = json.loads(receive(agent, size)[1:])
-        if "ok" in answer:
-            return answer
-
-
 def verdict(answer):
     if answer["ok"]:
         return "won"
@@ -59,9 +38,7 @@ def main():
     other = meet(peer)
     other.settimeout(60)
     other.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    agent = socket.socket(socket.AF_UNIX)
-    agent.settimeout(60)
-    agent.connect("/run/vmjob/agent.sock")
+    agent = open_agent()
     for i in range(rounds):
         other.sendall(b"!")
         receive(other, 1)
